@@ -1,0 +1,44 @@
+"""The errors that users see: one sentence that says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FewmaskError(Exception):
+    """A problem that the user can mend; the command line prints its text without a traceback (exit code 1)."""
+
+    exit_code = 1
+
+
+class DataError(FewmaskError):
+    """A scan, a label or a dataset folder is not what it should be."""
+
+
+class RunError(FewmaskError):
+    """A run folder or a checkpoint cannot be used as asked."""
+
+
+class ConfigError(FewmaskError):
+    """A setting, an option or a name is not valid (exit code 2)."""
+
+    exit_code = 2
+
+
+class FewmaskWarning(UserWarning):
+    """Something that works but that the user should know."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """The tail of an error about an unknown name: the closest valid ones, or all of them where none is close.
+
+    Args:
+        name: what the user wrote.
+        valid: the names that would have been right.
+    """
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=2, cutoff=0.6)
+    if close:
+        return f"did you mean {' or '.join(repr(c) for c in close)}?"
+    return f"valid: {', '.join(names)}"
