@@ -1,0 +1,54 @@
+"""The teacher: a network whose weights are a moving average of a student's (block B12)."""
+
+from __future__ import annotations
+
+import copy
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+
+class Teacher(nn.Module):
+    """A copy of a network that follows it and never trains.
+
+    Its forward runs without gradient in whatever mode it is in; methods leave it in train mode during training, as the field does, so
+    that dropout is active and batch norm uses batch statistics.
+
+    Args:
+        student: the network to copy.
+        decay: ``alpha``; the early steps use ``min(1 - 1 / (i + 1), alpha)``, so that the first update copies the student.
+        buffers: what becomes of running statistics: ``own`` (the teacher's forward in train mode updates its own), ``copy`` the
+            student's at each update, or ``average`` them like the weights.
+    """
+
+    updates: Tensor
+
+    def __init__(self, student: nn.Module, decay: float = 0.99, buffers: Literal["own", "copy", "average"] = "own") -> None:
+        super().__init__()
+        self.network = copy.deepcopy(student).requires_grad_(False)
+        self.decay = decay
+        self.buffer_rule = buffers
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def forward(self, image: Tensor) -> Tensor:
+        """The teacher's logits, without gradient."""
+        logits: Tensor = self.network(image)
+        return logits
+
+    @torch.no_grad()
+    def update(self, student: nn.Module) -> Self:
+        """One step of the moving average towards ``student``."""
+        decay = min(1 - 1 / (int(self.updates) + 1), self.decay)
+        for mine, theirs in zip(self.network.parameters(), student.parameters(), strict=True):
+            mine.lerp_(theirs.to(mine.dtype), 1 - decay)
+        if self.buffer_rule != "own":
+            blend = 1.0 if self.buffer_rule == "copy" else 1 - decay
+            for mine, theirs in zip(self.network.buffers(), student.buffers(), strict=True):
+                if mine.is_floating_point():
+                    mine.lerp_(theirs, blend)
+                else:
+                    mine.copy_(theirs)
+        self.updates += 1
+        return self

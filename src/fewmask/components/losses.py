@@ -1,0 +1,59 @@
+"""Losses that several methods share (blocks B8, B9, B24). Logits are ``(B, K, *S)``, labels ``(B, *S)`` int64."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def one_hot(labels: Tensor, num_classes: int) -> Tensor:
+    """Labels ``(B, *S)`` as indicator maps ``(B, K, *S)``, float32."""
+    return F.one_hot(labels, num_classes).movedim(-1, 1).float()
+
+
+def dice_squared(probabilities: Tensor, target: Tensor, *, background: bool = True, smooth: float = 1e-5) -> Tensor:
+    """Dice loss with squared denominator, pooled over the batch, averaged over classes (block B8, Dsq).
+
+        1 - (2 sum p y + s) / (sum p^2 + sum y^2 + s)      per class, sums over batch and voxels
+
+    Args:
+        probabilities: ``(B, K, *S)``.
+        target: indicator maps ``(B, K, *S)``.
+        background: whether class 0 counts; without it a binary task's loss is the field's Dsq1.
+        smooth: ``s``.
+    """
+    over = [0, *range(2, probabilities.ndim)]
+    overlap = (probabilities * target).sum(over)
+    size = probabilities.square().sum(over) + target.square().sum(over)
+    loss = 1 - (2 * overlap + smooth) / (size + smooth)
+    return loss[0 if background else 1 :].mean()
+
+
+def supervised_loss(logits: Tensor, labels: Tensor, *, background: bool = True) -> tuple[Tensor, Tensor]:
+    """Cross-entropy (mean over voxels) and squared Dice loss of labelled patches, both in float32.
+
+    Returns:
+        ``(CE, Dsq)``, two scalars.
+    """
+    logits = logits.float()
+    ce = F.cross_entropy(logits, labels)
+    return ce, dice_squared(logits.softmax(1), one_hot(labels, logits.shape[1]), background=background)
+
+
+def softmax_mse(logits: Tensor, target_logits: Tensor) -> Tensor:
+    """Squared difference of two softmaxes, unreduced ``(B, K, *S)``; no gradient to the target (block B9, sq)."""
+    return (logits.float().softmax(1) - target_logits.detach().float().softmax(1)).square()
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of ``values`` ``(B, K, *S)`` where ``mask`` ``(B, 1, *S)`` holds; 0 where it holds nowhere."""
+    weights = mask.to(values.dtype).expand_as(values)
+    return (values * weights).sum() / (weights.sum() + 1e-16)
+
+
+def cross_pseudo_loss(first: Tensor, second: Tensor) -> Tensor:
+    """Each network's cross-entropy against the other's argmax, summed; no gradient through the labels (block B24)."""
+    with torch.no_grad():
+        first_labels, second_labels = first.argmax(1), second.argmax(1)
+    return F.cross_entropy(first.float(), second_labels) + F.cross_entropy(second.float(), first_labels)

@@ -1,0 +1,38 @@
+"""What one training step sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Batch:
+    """Labelled patches beside unlabelled ones.
+
+    There is no field for the labels of unlabelled patches: they are never opened, so they cannot leak.
+
+    Attributes:
+        labelled: images ``(B_l, C, *S)``.
+        labels: their labels ``(B_l, *S)``, int64.
+        unlabelled: images ``(B_u, C, *S)``; ``B_u`` is 0 for methods that use none.
+        unlabelled_strong: the same patches under a strong intensity change, for methods that ask by ``strong_views``.
+    """
+
+    labelled: Tensor
+    labels: Tensor
+    unlabelled: Tensor
+    unlabelled_strong: Tensor | None = None
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with ``change`` applied to every tensor, for example a move to a device."""
+        values = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return Batch(**{name: None if value is None else change(value) for name, value in values})
+
+    @property
+    def images(self) -> Tensor:
+        """Labelled then unlabelled images as one batch ``(B_l + B_u, C, *S)``."""
+        return torch.cat([self.labelled, self.unlabelled])

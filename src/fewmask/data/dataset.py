@@ -1,0 +1,203 @@
+"""A dataset folder: nnU-Net's raw layout, and ``imagesUn/`` for scans without labels."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fewmask.data.description import Description, read_description
+from fewmask.data.image import Image, read_geometry, read_image, read_label
+from fewmask.data.layout import Case, Group, Problem, list_cases
+from fewmask.data.split import Split, make_split
+from fewmask.errors import DataError, nearest
+from fewmask.files import write_json
+
+__all__ = ["Case", "Dataset", "Group", "Problem"]
+
+
+class Dataset:
+    """The cases of a folder; `Dataset.open` makes one.
+
+    Attributes:
+        root: the folder.
+        description: the contents of ``dataset.json``.
+        cases: by id, sorted.
+        problems: what is odd about the files' names; `fewmask check` reports it.
+    """
+
+    def __init__(self, root: Path, description: Description, cases: dict[str, Case], problems: list[Problem]) -> None:
+        self.root = root
+        self.description = description
+        self.cases = cases
+        self.problems = problems
+
+    @classmethod
+    def open(cls, path: Path | str, strict: bool = True) -> Dataset:
+        """List a dataset folder. Reads names and ``dataset.json`` only.
+
+        Args:
+            path: the folder that holds ``dataset.json``.
+            strict: whether a case id that is used twice is an error; otherwise it is one of `problems`.
+
+        Raises:
+            DataError: ``dataset.json`` is missing or wrong, there is no scan, or an id is used twice.
+        """
+        root = Path(path)
+        description = read_description(root)
+        listing = list_cases(root, description.file_ending, description.label_ending, len(description.channel_names))
+        for case_id, (first, second) in listing.duplicates.items():
+            message = f"has the same case id as {first.relative_to(root)}; rename one of them"
+            if strict:
+                raise DataError(f"{second}: {message}")
+            listing.problems.append(Problem("error", case_id, second, message))
+        if not listing.cases:
+            raise DataError(
+                f"{root}: holds no scan named like imagesTr/ID_0000{description.file_ending}; "
+                'name the files so or mend "file_ending" in dataset.json'
+            )
+        return cls(root, description, listing.cases, listing.problems)
+
+    @property
+    def name(self) -> str:
+        """The data set's name."""
+        return self.description.name
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Background first; label value = position."""
+        return self.description.class_names
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """In channel order."""
+        return self.description.channel_names
+
+    @property
+    def file_ending(self) -> str:
+        """Of the images, with the dot."""
+        return self.description.file_ending
+
+    @cached_property
+    def spatial_dims(self) -> int:
+        """2 or 3, as the first scan says; a volume of one slice is 2D."""
+        return len(read_geometry(next(iter(self.cases.values())).images[0]).shape)
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{len(self.ids(group))} {group}" for group in ("train", "unlabelled", "test"))
+        return f"Dataset({str(self.root)!r}: {counts})"
+
+    def ids(self, group: Group, labelled: bool | None = None) -> list[str]:
+        """Case ids of a group, sorted; with ``labelled`` only those that have, or lack, a label file."""
+        return [
+            case.id
+            for case in self.cases.values()
+            if case.group == group and labelled in (None, case.label is not None)
+        ]
+
+    def case(self, case_id: str) -> Case:
+        """One case.
+
+        Raises:
+            DataError: there is no such case.
+        """
+        if case_id not in self.cases:
+            close = difflib.get_close_matches(case_id, self.cases, n=1) or list(self.cases)[:1]
+            raise DataError(f"{self.root}: has no case {case_id!r}; its cases are named like {close[0]!r}")
+        return self.cases[case_id]
+
+    def read(self, case_id: str) -> Image:
+        """The scan of a case, float32 ``(C, *S)``, the channels of all its files stacked.
+
+        Raises:
+            DataError: a file cannot be read, the geometries differ, or the channels are not those of ``dataset.json``.
+        """
+        paths = self.case(case_id).images
+        images = [read_image(path) for path in paths]
+        first = images[0]
+        for image in images[1:]:
+            if not image.geometry.matches(first.geometry):
+                raise DataError(
+                    f"{image.path}: lies on another grid ({image.geometry.describe()}) than {first.path.name} "
+                    f"({first.geometry.describe()}); resample the channels to one grid"
+                )
+        data = first.data if len(images) == 1 else np.concatenate([image.data for image in images])
+        if len(data) != len(self.channel_names):
+            raise DataError(
+                f"{paths[0]}: case {case_id!r} has {len(data)} channels, but dataset.json names "
+                f"{len(self.channel_names)}; add the missing files or mend channel_names"
+            )
+        return Image(data, first.geometry, first.path)
+
+    def read_label(self, case_id: str) -> Image:
+        """The label map of a case, uint8 ``(*S)``.
+
+        Raises:
+            DataError: there is no label, or it cannot be read, or holds a value that is no class of ``dataset.json``.
+        """
+        path = self.case(case_id).label
+        if path is None:
+            raise DataError(f"{self.root}: case {case_id!r} has no label; use it as an unlabelled one")
+        label = read_label(path)
+        if label.data.max(initial=0) >= len(self.class_names):
+            raise DataError(
+                f"{path}: holds the label value {label.data.max()}, but the classes of dataset.json end at "
+                f"{len(self.class_names) - 1}; add the class or renumber the label"
+            )
+        return label
+
+    def split(
+        self,
+        labelled: int | float | None = None,
+        validation: int | float = 0,
+        *,
+        seed: int = 0,
+        ordered: bool = False,
+        patients: str | None = None,
+    ) -> Split:
+        """Choose which labels are seen; see `make_split`."""
+        return make_split(self, labelled, validation, seed=seed, ordered=ordered, patients=patients)
+
+    def load_split(self, name: str) -> Split:
+        """A split of ``splits.json``.
+
+        Raises:
+            DataError: there is no such split, or it names cases that the folder lacks.
+        """
+        splits = self._read_splits()
+        if name not in splits:
+            raise DataError(
+                f"{self._splits_path}: has no split {name!r}; {nearest(name, splits) if splits else 'make one first'}"
+            )
+        split = Split.from_values(splits[name], f"{self._splits_path}: split {name!r}")
+        split.check(self)
+        return split
+
+    def save_split(self, name: str, split: Split) -> None:
+        """Write a split to ``splits.json`` in one step; other splits stay, one of the same name is replaced."""
+        split.check(self)
+        splits = {**self._read_splits(), name: split.model_dump(mode="json")}
+        write_json(self._splits_path, {"splits": splits})
+
+    @property
+    def _splits_path(self) -> Path:
+        return self.root / "splits.json"
+
+    def _read_splits(self) -> dict[str, Any]:
+        try:
+            values = json.loads(self._splits_path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self._splits_path}: cannot be read as JSON ({error}); mend or delete it") from None
+        splits = values.get("splits") if isinstance(values, dict) else None
+        if not isinstance(splits, dict):
+            raise DataError(f'{self._splits_path}: must hold {{"splits": {{name: split}}}}; mend or delete it')
+        return splits

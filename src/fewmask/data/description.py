@@ -1,0 +1,134 @@
+"""``dataset.json``: what a dataset folder says of itself, in the words of nnU-Net 2 (or of 1, where they differ)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fewmask.data.image import SUFFIXES
+from fewmask.errors import DataError, nearest
+
+_EXAMPLE = '{"channel_names": {"0": "MRI"}, "labels": {"background": 0, "tumour": 1}, "file_ending": ".nii.gz"}'
+
+
+@dataclass(frozen=True)
+class Description:
+    """The contents of ``dataset.json``.
+
+    Attributes:
+        name: of the data set; the folder's name where the file gives none.
+        channel_names: in channel order.
+        class_names: background first; label value = position.
+        file_ending: of the images.
+        label_ending: of the labels.
+        num_training: as stated, or None.
+        patients: case id to patient, for scans that belong together.
+        training_order: the published order in which cases get labels, or None.
+    """
+
+    name: str
+    channel_names: tuple[str, ...]
+    class_names: tuple[str, ...]
+    file_ending: str
+    label_ending: str
+    num_training: int | None = None
+    patients: dict[str, str] = field(default_factory=dict)
+    training_order: tuple[str, ...] | None = None
+
+
+def read_description(root: Path) -> Description:
+    """Read and check ``root/dataset.json``.
+
+    Raises:
+        DataError: the file is missing, is not JSON, or one of its entries is not of the right kind.
+    """
+    path = root / "dataset.json"
+    if not root.is_dir():
+        raise DataError(f"{root}: is not a folder; give the path of a dataset folder")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: is missing; write one such as {_EXAMPLE}") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error}); write something such as {_EXAMPLE}") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: must hold an object; write something such as {_EXAMPLE}")
+    channels = values.get("channel_names", values.get("modality"))  # nnU-Net 1 says modality
+    ending = _ending(path, "file_ending", values.get("file_ending", ".nii.gz" if "modality" in values else None))
+    stated = values.get("numTraining")
+    return Description(
+        name=str(values.get("name", root.resolve().name)),
+        channel_names=_channel_names(path, channels),
+        class_names=_class_names(path, values.get("labels")),
+        file_ending=ending,
+        label_ending=_label_ending(path, ending, values.get("label_ending")),
+        num_training=stated if isinstance(stated, int) else None,
+        patients=_patients(path, values.get("patients", {})),
+        training_order=_order(path, values.get("training_order")),
+    )
+
+
+def _ending(path: Path, key: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise DataError(f'{path}: "{key}" must be the images\' ending, for example ".nii.gz", not {value!r}')
+    if value.lower() not in SUFFIXES:
+        raise DataError(f'{path}: "{key}" is {value!r}, {nearest(value, SUFFIXES)}')
+    return value
+
+
+def _label_ending(path: Path, ending: str, value: Any) -> str:
+    if value is None:
+        return ".png" if ending.lower() in (".jpg", ".jpeg") else ending
+    label_ending = _ending(path, "label_ending", value)
+    if label_ending.lower() in (".jpg", ".jpeg"):
+        raise DataError(f'{path}: "label_ending" is {value!r}, but JPEG changes label values; save labels as ".png"')
+    return label_ending
+
+
+def _channel_names(path: Path, value: Any) -> tuple[str, ...]:
+    if isinstance(value, list):
+        value = {str(position): name for position, name in enumerate(value)}
+    if not isinstance(value, dict) or not value or sorted(value) != sorted(str(n) for n in range(len(value))):
+        raise DataError(f'{path}: "channel_names" must number the channels from 0, as in {{"0": "T1", "1": "T2"}}')
+    return tuple(str(value[str(n)]) for n in range(len(value)))
+
+
+def _class_names(path: Path, value: Any) -> tuple[str, ...]:
+    example = '{"background": 0, "tumour": 1}'
+    if not isinstance(value, dict) or not value:
+        raise DataError(f'{path}: "labels" must give each class its value, as in {example}')
+    if all(key.isdigit() and isinstance(name, str) for key, name in value.items()):  # nnU-Net 1 has value to name
+        value = {name: int(key) for key, name in value.items()}
+    for name, number in value.items():
+        if name == "ignore":
+            raise DataError(f'{path}: "labels" has an "ignore" label, which is not supported; remove it and its scans')
+        if isinstance(number, list):
+            raise DataError(
+                f"{path}: label {name!r} is a region {number}, which is not supported; give each class one value"
+            )
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise DataError(f"{path}: label {name!r} has the value {number!r}; give whole numbers, as in {example}")
+    names = sorted(value, key=value.__getitem__)
+    if [value[name] for name in names] != list(range(len(names))) or not 2 <= len(names) <= 256:
+        raise DataError(
+            f"{path}: the label values are {sorted(value.values())}; number two or more classes from 0 without gaps"
+        )
+    return tuple(names)
+
+
+def _patients(path: Path, value: Any) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(patient, str | int) for patient in value.values()):
+        raise DataError(
+            f'{path}: "patients" must map case ids to patients, as in {{"scan_1": "anna", "scan_2": "anna"}}'
+        )
+    return {case: str(patient) for case, patient in value.items()}
+
+
+def _order(path: Path, value: Any) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(case, str) for case in value) or len(set(value)) != len(value):
+        raise DataError(f'{path}: "training_order" must be a list of different case ids')
+    return tuple(value)

@@ -1,0 +1,126 @@
+"""PNG, BMP, JPEG and TIFF files.
+
+Pixels are read as stored: the EXIF orientation is not applied, to images and labels alike, because it only asks viewers
+to turn the picture, while masks, and the predictions that are written back, belong to the stored grid. `fewmask check`
+names the files that carry one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fewmask.data.geometry import Geometry
+from fewmask.errors import DataError
+
+TIFF = (".tif", ".tiff")
+JPEG = (".jpg", ".jpeg")
+
+
+def read(path: Path, label: bool) -> tuple[np.ndarray, Geometry]:
+    """Pixels ``(C, rows, columns)`` in their stored type, or ``(C, x, y, pages)`` of a TIFF stack.
+
+    Opaque alpha is dropped. A palette gives its indices in a label and its colours in an image.
+    """
+    if label and path.suffix.lower() in JPEG:
+        raise DataError(f"{path}: JPEG changes pixel values and so cannot hold labels; save the label as PNG")
+    values = _read_tiff(path) if path.suffix.lower() in TIFF else None
+    if values is None:
+        values = _read_pillow(path, label)
+    return values, Geometry.plain(values.shape[1:])
+
+
+def read_geometry(path: Path) -> Geometry:
+    """The geometry alone; reads the header only."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        columns, rows = picture.size
+    if path.suffix.lower() not in TIFF:
+        return Geometry.plain((rows, columns))
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        axes, shape = file.series[0].axes, file.series[0].shape
+    pages = int(np.prod([n for axis, n in zip(axes, shape, strict=True) if axis not in "YXSC"], initial=1))
+    return Geometry.plain((columns, rows, pages) if pages > 1 else (rows, columns))
+
+
+def write(path: Path, data: np.ndarray, geometry: Geometry, like: Path | None) -> None:
+    """Write ``data``: 2D uint8, or in TIFF also float32 and 3D (as pages); ``like`` has no header to take over."""
+    if path.suffix.lower() in TIFF:
+        import tifffile
+
+        tifffile.imwrite(path, data.T if data.ndim == 3 else data, photometric="minisblack", compression="zlib")
+        return
+    from PIL import Image
+
+    Image.fromarray(data).save(path)
+
+
+def exif_orientation(path: Path) -> int:
+    """The EXIF orientation that viewers apply and fewmask does not; 1 is upright."""
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        return int(picture.getexif().get(0x0112, 1))
+
+
+def _read_tiff(path: Path) -> np.ndarray | None:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        series, page = file.series[0], file.pages.first
+        # Palettes, CMYK, inverted grey and the codecs that tifffile lacks: Pillow turns these to grey or RGB.
+        plain = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
+        if page.photometric not in plain or page.compression not in (1, 8, 32946):
+            return None
+        axes, values = series.axes, series.asarray()
+    channel = next((axis for axis in "SC" if axis in axes), None)
+    values = values[None] if channel is None else np.moveaxis(values, axes.index(channel), 0)
+    values = values.reshape(values.shape[0], -1, *values.shape[-2:])
+    if channel == "S" and values.shape[0] in (2, 4):
+        values = _drop_alpha(path, values)
+    return np.ascontiguousarray(values[:, 0] if values.shape[1] == 1 else values.transpose(0, 3, 2, 1))
+
+
+def _read_pillow(path: Path, label: bool) -> np.ndarray:
+    from PIL import Image, ImageSequence
+
+    with Image.open(path) as picture:
+        _refuse_deep_colour(path)
+        if path.suffix.lower() not in TIFF:
+            return _pixels(path, picture, label)
+        pages = [_pixels(path, page, label) for page in ImageSequence.Iterator(picture)]
+    return pages[0] if len(pages) == 1 else np.stack(pages).transpose(1, 3, 2, 0)
+
+
+def _pixels(path: Path, picture: Any, label: bool) -> np.ndarray:
+    """One picture as ``(C, rows, columns)``."""
+    if picture.mode == "P" and not label:
+        picture = picture.convert("RGBA")
+    elif picture.mode not in ("1", "L", "P", "I", "F", "LA", "RGB", "RGBA") and not picture.mode.startswith("I;16"):
+        picture = picture.convert("RGBA" if picture.mode in ("PA", "La", "RGBa") else "RGB")
+    values = np.asarray(picture)
+    values = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
+    if picture.mode in ("LA", "RGBA"):
+        values = _drop_alpha(path, values)
+    return values
+
+
+def _drop_alpha(path: Path, values: np.ndarray) -> np.ndarray:
+    opaque = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 1
+    if np.any(values[-1] != opaque):
+        raise DataError(f"{path}: has transparent pixels, whose value is undefined; save it without an alpha channel")
+    return values[:-1]
+
+
+def _refuse_deep_colour(path: Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(26)
+    if start[:4] == b"\x89PNG" and start[24] == 16 and start[25] != 0:  # Pillow would drop the low byte of each channel
+        raise DataError(
+            f"{path}: is a colour PNG of 16 bits per channel, which cannot be read in full; save it as TIFF"
+        )

@@ -1,0 +1,48 @@
+"""Where the voxels of an array lie in the patient."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """A voxel grid in space.
+
+    Attributes:
+        shape: voxels per axis; three axes, or two for a bitmap or a single slice.
+        affine: (4, 4) float64, from voxel index to RAS millimetres. Skewed and mirrored ones are kept as they are. The
+            identity for bitmaps, which know no millimetres; a single slice keeps the full affine of its file.
+    """
+
+    shape: tuple[int, ...]
+    affine: np.ndarray
+
+    @classmethod
+    def plain(cls, shape: tuple[int, ...]) -> Geometry:
+        """The geometry of a file that knows none: unit spacing at the origin."""
+        return cls(tuple(int(n) for n in shape), np.eye(4))
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Millimetres between neighbours, per axis of ``shape``."""
+        lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return tuple(float(length) for length in lengths[: len(self.shape)])
+
+    def displacement(self, other: Geometry) -> float:
+        """The furthest that a corner of this grid lies from the same corner in ``other``, in millimetres."""
+        extents = (*self.shape, 1)[:3]
+        corners = np.array([(*corner, 1) for corner in itertools.product(*((0, n - 1) for n in extents))], dtype=float)
+        return float(np.linalg.norm((corners @ (self.affine - other.affine).T)[:, :3], axis=1).max())
+
+    def matches(self, other: Geometry, tolerance: float = 0.1) -> bool:
+        """Whether the shapes agree and no voxel lies further apart than ``tolerance`` of the smallest spacing."""
+        return self.shape == other.shape and self.displacement(other) <= tolerance * min(self.spacing)
+
+    def describe(self) -> str:
+        """The grid in words, for errors: ``"183 x 140 x 88 voxels of 0.625 x 0.625 x 0.625 mm"``."""
+        sizes = " x ".join(str(n) for n in self.shape)
+        return f"{sizes} voxels of {' x '.join(f'{length:.4g}' for length in self.spacing)} mm"

@@ -1,0 +1,189 @@
+"""Scans and label maps, in whatever format they lie on disk.
+
+Arrays are in index order: ``(x, y, z)`` with a RAS affine in 3D, ``(rows, columns)`` for bitmaps. Values are handed on
+as they are: NaN and infinity pass (`fewmask check` reports them), integers become float32 exactly up to 2^24.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from fewmask.data import formats_bitmap, formats_itk, formats_nifti
+from fewmask.data.geometry import Geometry
+from fewmask.errors import DataError
+
+__all__ = ["SUFFIXES", "Geometry", "Image", "read_geometry", "read_image", "read_label", "suffix_of", "write_image"]
+
+_FORMATS: dict[str, ModuleType] = {
+    ".nii.gz": formats_nifti,
+    ".nii": formats_nifti,
+    ".nrrd": formats_itk,
+    ".mha": formats_itk,
+    ".mhd": formats_itk,
+    ".png": formats_bitmap,
+    ".bmp": formats_bitmap,
+    ".tif": formats_bitmap,
+    ".tiff": formats_bitmap,
+    ".jpg": formats_bitmap,
+    ".jpeg": formats_bitmap,
+}
+SUFFIXES = tuple(_FORMATS)
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """An image ``(C, *S)`` float32 or a label map ``(*S)`` uint8 with its geometry and the file it came from."""
+
+    data: np.ndarray
+    geometry: Geometry
+    path: Path
+
+
+def suffix_of(path: Path | str) -> str:
+    """The supported ending of a file name, lower case (``".nii.gz"`` in full).
+
+    Raises:
+        DataError: the ending is none of `SUFFIXES`.
+    """
+    name = Path(path).name.lower()
+    for suffix in SUFFIXES:
+        if name.endswith(suffix) and name != suffix:
+            return suffix
+    raise DataError(f"{path}: is not in a supported format; convert it to one of {', '.join(SUFFIXES)}")
+
+
+def read_image(path: Path | str) -> Image:
+    """An image as float32 ``(C, *S)``; RGB and vector voxels are channels, a single slice is 2D.
+
+    Raises:
+        DataError: the file is missing, damaged or of a kind that cannot be read.
+    """
+    values, geometry = _read(Path(path), label=False)
+    return Image(np.ascontiguousarray(values, dtype=np.float32), geometry, Path(path))
+
+
+def read_label(path: Path | str) -> Image:
+    """A label map as uint8 ``(*S)``; whole numbers that are stored as floats are fine.
+
+    Raises:
+        DataError: the file cannot be read, or holds differing channels or a value that is no whole number of 0 to 255.
+    """
+    path = Path(path)
+    values, geometry = _read(path, label=True)
+    if any(not np.array_equal(channel, values[0]) for channel in values[1:]):
+        raise DataError(
+            f"{path}: has {len(values)} differing channels, but a label map has one number a voxel; save class numbers"
+        )
+    values = values[0]
+    if values.dtype.kind != "b" and values.dtype != np.uint8:
+        rounded = np.rint(values)
+        if not (np.isfinite(values).all() and np.allclose(values, rounded, rtol=0, atol=1e-3)):
+            raise DataError(f"{path}: holds label values that are not whole numbers; save it without interpolation")
+        if rounded.min() < 0 or rounded.max() > 255:
+            raise DataError(
+                f"{path}: holds label values from {rounded.min():g} to {rounded.max():g}; renumber them to 0 to 255"
+            )
+        values = rounded
+    return Image(np.ascontiguousarray(values, dtype=np.uint8), geometry, path)
+
+
+def read_geometry(path: Path | str) -> Geometry:
+    """Shape and affine from the header, without the voxels.
+
+    Raises:
+        DataError: the file is missing or its header is damaged.
+    """
+    path = Path(path)
+    handler = _handler(path)
+    try:
+        geometry: Geometry = handler.read_geometry(path)
+    except Exception as error:
+        raise _explain(path, error) from error
+    return geometry
+
+
+def write_image(path: Path | str, data: np.ndarray, geometry: Geometry, like: Path | str | None = None) -> None:
+    """Write a label map (integers become uint8) or a map of values (float32); the ending chooses the format.
+
+    The file appears in full or not at all: it is written beside its place and then moved.
+
+    Args:
+        path: where to; its folder is made if need be.
+        data: ``(*S)``.
+        geometry: of ``data``.
+        like: a file on the same grid; if it is of the same format, what its header says beyond `Geometry` carries over.
+
+    Raises:
+        DataError: the format cannot hold the values, or the shapes differ, or the folder cannot be written.
+    """
+    path = Path(path)
+    suffix, handler = suffix_of(path), _handler(path)
+    if tuple(data.shape) != tuple(geometry.shape):
+        raise DataError(f"{path}: the array is {data.shape}, its grid {geometry.shape}; pass the array's own geometry")
+    values = _storable(path, suffix, data)
+    model = Path(like) if like is not None and _FORMATS[suffix_of(like)] is handler else None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A folder of its own, because .mhd is two files; the header, which names the other, moves last.
+        with tempfile.TemporaryDirectory(prefix=".fewmask-", dir=path.parent) as folder:
+            whole = Path(folder) / f"{path.name[: -len(suffix)]}{suffix}"
+            handler.write(whole, values, geometry, model)
+            for second in set(Path(folder).iterdir()) - {whole}:
+                second.replace(path.with_name(second.name))
+            whole.replace(path)
+    except (OSError, RuntimeError) as error:  # SimpleITK raises RuntimeError
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[-160:]
+        raise DataError(f"{path}: cannot be written ({reason}); check space and rights") from error
+
+
+def _handler(path: Path) -> ModuleType:
+    return _FORMATS[suffix_of(path)]
+
+
+def _read(path: Path, label: bool) -> tuple[np.ndarray, Geometry]:
+    handler = _handler(path)
+    try:
+        values, geometry = handler.read(path, label)
+    except Exception as error:  # damaged files raise a dozen kinds, zlib.error and SyntaxError among them
+        raise _explain(path, error) from error
+    if values.size == 0:
+        raise DataError(f"{path}: holds no voxels; export it anew")
+    return values, geometry
+
+
+def _explain(path: Path, error: Exception) -> DataError:
+    if isinstance(error, DataError):
+        return error
+    if not path.is_file():
+        return DataError(f"{path}: does not exist; check the path")
+    if isinstance(error, MemoryError):
+        return DataError(f"{path}: does not fit into memory; close other programs or crop the scan")
+    if isinstance(error, PermissionError):
+        return DataError(f"{path}: may not be read; ask for the rights to it")
+    if path.stat().st_size == 0:
+        return DataError(f"{path}: is empty (zero bytes); copy or export it anew")
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = lines[-1][:160].rstrip(".") if lines else type(error).__name__
+    return DataError(
+        f"{path}: is truncated or not in the format {suffix_of(path)} says ({reason}); copy or export it anew"
+    )
+
+
+def _storable(path: Path, suffix: str, data: np.ndarray) -> np.ndarray:
+    """``data`` as the type that is written: uint8 for whole numbers, float32 for others."""
+    if data.dtype.kind in "bui":
+        if data.dtype != np.uint8 and data.size and not 0 <= int(data.min()) <= int(data.max()) <= 255:
+            raise DataError(f"{path}: label values from {data.min()} to {data.max()} do not fit; use 0 to 255")
+        values = np.ascontiguousarray(data, dtype=np.uint8)
+    else:
+        values = np.ascontiguousarray(data, dtype=np.float32)
+    if suffix in formats_bitmap.JPEG:
+        raise DataError(f"{path}: JPEG changes pixel values and so cannot hold labels or maps; write .png or .tif")
+    if suffix in (".png", ".bmp") and (values.ndim != 2 or values.dtype != np.uint8):
+        raise DataError(f"{path}: {suffix} holds 2D labels only, not {values.ndim}D {values.dtype}; write .tif")
+    return values

@@ -1,0 +1,175 @@
+"""From a scan as it lies on disk to the array that networks see, and exactly back.
+
+The steps: orientation, crop, resampling, normalisation. None of them looks at a label. Each is written into a
+`Record`, so that a prediction returns to the scan's own grid.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fewmask.config import PreprocessConfig
+from fewmask.data.crop import find_box, slices
+from fewmask.data.geometry import Geometry
+from fewmask.data.image import Image, read_geometry
+from fewmask.data.orientation import axes_of, oriented_affine, reorient, reorient_back
+from fewmask.data.record import Record, affine_tuple
+from fewmask.data.resample import Shape, resample_image, resample_label, resampled_affine, target_shape
+from fewmask.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from fewmask.data.dataset import Dataset
+
+__all__ = ["Preprocessor", "Record", "resolve_spacing"]
+
+
+def resolve_spacing(dataset: Dataset, config: PreprocessConfig) -> PreprocessConfig:
+    """``spacing: median`` turned into numbers; any other config comes back as it is.
+
+    The median is taken per axis, after orientation, over all training scans with and without labels. Only headers are
+    read, and no test scan.
+
+    Raises:
+        ConfigError: the data set has no training scan.
+        DataError: a header cannot be read.
+    """
+    if config.spacing != "median":
+        return config
+    spacings = []
+    for case_id in (*dataset.ids("train"), *dataset.ids("unlabelled")):
+        path = dataset.cases[case_id].images[0]
+        geometry = read_geometry(path)
+        axes = axes_of(geometry, config.orientation, path)
+        by_place = sorted(zip(axes, geometry.spacing, strict=True), key=lambda item: item[0][0])
+        spacings.append([length for _, length in by_place])
+    if not spacings:
+        raise ConfigError(f"{dataset.root}: preprocess.spacing: median needs training scans; give millimetres per axis")
+    median = tuple(float(length) for length in np.median(spacings, axis=0))
+    return config.model_copy(update={"spacing": median})
+
+
+def _normalise(channel: np.ndarray, config: PreprocessConfig) -> np.ndarray:
+    """One channel as float32; computed in float64, because sums over millions of voxels need it."""
+    if config.normalisation == "none":
+        return channel.astype(np.float32)
+    values = channel.astype(np.float64)
+    if config.normalisation == "window" and config.window is not None:
+        low, high = config.window
+        return np.clip((values - low) / (high - low), 0, 1).astype(np.float32)
+    low, high = float(values.min()), float(values.max())
+    # Resampling a constant leaves rounding noise of float32, which must not be blown up to unit variance.
+    if high - low <= 1e-6 * max(abs(low), abs(high)):
+        return np.zeros(channel.shape, dtype=np.float32)
+    if config.normalisation == "minmax":
+        return ((values - low) / (high - low)).astype(np.float32)
+    return ((values - values.mean()) / values.std()).astype(np.float32)
+
+
+class Preprocessor:
+    """Prepares images and labels of one data set, and brings predictions back.
+
+    Args:
+        config: the settings; ``spacing: median`` must have been resolved by `resolve_spacing`.
+        spatial_dims: 2 or 3.
+
+    Raises:
+        ConfigError: spacing or size does not fit the axes or is not positive, or the spacing is still ``median``.
+    """
+
+    def __init__(self, config: PreprocessConfig, spatial_dims: int) -> None:
+        if config.spacing == "median":
+            raise ConfigError("preprocess.spacing: median has not been turned into numbers; call resolve_spacing first")
+        for name, sizes in (("size", config.size), ("spacing", config.spacing)):
+            if sizes is None or isinstance(sizes, str):
+                continue
+            if len(sizes) != spatial_dims or min(sizes) <= 0:
+                raise ConfigError(f"preprocess.{name} {sizes} must be {spatial_dims} positive numbers, one per axis")
+        self.config = config
+        self.spatial_dims = spatial_dims
+
+    def image(self, image: Image) -> tuple[np.ndarray, Record]:
+        """The image as networks see it, ``(C, *P)`` float32, and what was done.
+
+        Raises:
+            DataError: the image has NaN or infinite voxels, not the data set's number of axes, or a singular affine.
+        """
+        self._check(image)
+        geometry = image.geometry
+        axes = axes_of(geometry, self.config.orientation, image.path)
+        oriented = reorient(image.data, axes)
+        box = find_box(oriented, self.config.crop, self.config.crop_margin)
+        cropped = oriented[(slice(None), *slices(box))]
+        shift = np.eye(4)
+        shift[: len(box), 3] = [start for start, _ in box]
+        affine = oriented_affine(geometry, axes) @ shift
+        shape = self._shape(Geometry(cropped.shape[1:], affine))
+        affine = resampled_affine(affine, cropped.shape[1:], shape)
+        resampled = resample_image(cropped, shape)
+        record = Record(
+            original_shape=tuple(geometry.shape),
+            original_affine=affine_tuple(geometry.affine),
+            axes=axes,
+            crop=box,
+            shape=shape,
+            affine=affine_tuple(affine),
+            spacing=Geometry(shape, affine).spacing,
+        )
+        return np.stack([_normalise(channel, self.config) for channel in resampled]), record
+
+    def label(self, label: Image, record: Record) -> np.ndarray:
+        """The label map ``(*P)`` uint8 on the grid of its prepared image.
+
+        Raises:
+            DataError: the label does not lie on its image's grid.
+        """
+        if label.data.shape != record.original_shape or not record.original.matches(label.geometry):
+            raise DataError(
+                f"{label.path}: lies on a grid of {label.geometry.describe()}, but its image on one of "
+                f"{record.original.describe()} that is not the same; resample the label to its image"
+            )
+        cropped = reorient(label.data[None], record.axes)[(slice(None), *slices(record.crop))][0]
+        return np.ascontiguousarray(resample_label(cropped, record.shape))
+
+    def restore(self, values: np.ndarray, record: Record, fill: float | None = None) -> np.ndarray:
+        """Maps on the prepared grid, back on the scan's own grid; bit-exact where nothing was resampled.
+
+        Args:
+            values: ``(K, *P)``, probabilities or other maps.
+            record: of the image that they belong to.
+            fill: the value outside the crop; none: background, which is 1 for class 0 and 0 for the others.
+
+        Returns:
+            ``(K, *S)`` of the scan, contiguous; float32 where something was resampled, else of the type of ``values``.
+
+        Raises:
+            DataError: the maps do not have the record's shape.
+        """
+        if values.shape[1:] != record.shape:
+            raise DataError(
+                f"maps of shape {values.shape[1:]} do not fit the prepared image's {record.shape}; pass its own record"
+            )
+        cropped = resample_image(values, record.cropped_shape, smooth=False)
+        oriented = np.full((len(values), *record.oriented_shape), 0 if fill is None else fill, dtype=cropped.dtype)
+        if fill is None:
+            oriented[0] = 1
+        oriented[(slice(None), *slices(record.crop))] = cropped
+        return np.ascontiguousarray(reorient_back(oriented, record.axes))
+
+    def _check(self, image: Image) -> None:
+        if image.data.ndim != self.spatial_dims + 1 or min(image.data.shape) < 1:
+            raise DataError(
+                f"{image.path}: has shape {image.data.shape[1:]}, but the data set is {self.spatial_dims}D; "
+                "remove or convert the scan"
+            )
+        bad = image.data.size - int(np.isfinite(image.data).sum())
+        if bad:
+            raise DataError(f"{image.path}: has {bad} voxels that are NaN or infinite; replace them before training")
+
+    def _shape(self, geometry: Geometry) -> Shape:
+        if self.config.size is not None:
+            return tuple(self.config.size)
+        if isinstance(self.config.spacing, str):
+            return geometry.shape
+        return target_shape(geometry.shape, geometry.spacing, self.config.spacing)

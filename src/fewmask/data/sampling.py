@@ -1,0 +1,213 @@
+"""Two-stream batches (blocks B6, B7a): labelled patches beside unlabelled ones.
+
+Batch ``i`` is a pure function of the seed and ``i``: it does not depend on the number of loader processes, on what was drawn before,
+or on the method, so a resumed run sees what the undisturbed one would have seen, and two methods under one seed see the same labelled
+patches.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from fewmask.config import AugmentConfig, SamplingConfig
+from fewmask.data.augment import augment, strong_view
+from fewmask.data.batch import Batch
+from fewmask.errors import FewmaskError
+
+Array = NDArray[Any]
+LABELLED, UNLABELLED = 0, 1
+
+
+class CaseSource(Protocol):
+    """Where patches come from; `fewmask.data.store.Store` is one."""
+
+    def image(self, case: str) -> Array:
+        """Preprocessed image ``(C, *S)``, memory-mapped."""
+
+    def label(self, case: str) -> Array:
+        """Its label ``(*S)``, memory-mapped."""
+
+    def foreground(self, case: str) -> Array:
+        """Sampled foreground voxels ``(n, 1 + dims)``: class, then index."""
+
+
+def case_at(seed: int, stream: int, position: int, count: int, batch: int) -> int:
+    """Which case the ``position``-th sample of a stream shows.
+
+    The labelled stream is a chain of epochs, each a shuffled pass whose incomplete last batch is dropped; the unlabelled stream is a
+    chain of shuffled passes without gaps (block B6).
+    """
+    length = count // batch * batch if stream == LABELLED and count >= batch else count
+    order = np.random.default_rng([seed, stream, 0, position // length]).permutation(count)
+    return int(order[position % length])
+
+
+def patch_start(shape: Sequence[int], patch: Sequence[int], rng: np.random.Generator, centre: Sequence[int] | None = None) -> list[int]:
+    """First index of a random patch inside a volume; with a ``centre``, of the patch around it that still lies inside."""
+    if centre is None:
+        return [int(rng.integers(side - size + 1)) for side, size in zip(shape, patch, strict=True)]
+    return [min(max(c - size // 2, 0), side - size) for c, side, size in zip(centre, shape, patch, strict=True)]
+
+
+def padding(shape: Sequence[int], patch: Sequence[int], margin: int) -> list[int]:
+    """Zeros in front of and behind each axis, so that the patch fits (block B7a: half the lack plus ``margin`` where a side is not
+    larger than the patch)."""
+    return [max(-(-(size - side) // 2) + margin, 0) if side <= size else 0 for side, size in zip(shape, patch, strict=True)]
+
+
+def read_patch(volume: Array, start: Sequence[int], patch: Sequence[int], pad: Sequence[int]) -> Array:
+    """The patch at ``start`` of the padded volume, reading only its voxels. Leading axes beyond the patch's are kept whole."""
+    lead = volume.ndim - len(patch)
+    result = np.zeros((*volume.shape[:lead], *patch), volume.dtype)
+    source, target = [slice(None)] * lead, [slice(None)] * lead
+    for first, size, before, side in zip(start, patch, pad, volume.shape[lead:], strict=True):
+        low, high = max(first - before, 0), min(first - before + size, side)
+        source.append(slice(low, high))
+        target.append(slice(low - first + before, high - first + before))
+    result[tuple(target)] = volume[tuple(source)]
+    return result
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Which cases feed the two streams, and the seed that orders them."""
+
+    labelled: Sequence[str]
+    unlabelled: Sequence[str]
+    seed: int
+
+
+class BatchStream(Dataset[Batch | FewmaskError]):
+    """The batches of a run: item ``i`` is the batch of step ``i`` as tensors on the CPU.
+
+    Args:
+        source: the preprocessed cases.
+        streams: who is labelled, who is not.
+        patch_size: voxels per axis.
+        sampling: batch sizes, foreground share, margin.
+        augmentation: random changes.
+        channels: channels of an image (for the empty stream of a method that uses no unlabelled scans).
+        strong: whether to add strong views.
+        rank: this process's place among ``world`` data-parallel ones; each gets its own share of one large batch.
+        world: number of data-parallel processes.
+    """
+
+    def __init__(
+        self,
+        source: CaseSource,
+        streams: Streams,
+        patch_size: Sequence[int],
+        sampling: SamplingConfig,
+        augmentation: AugmentConfig,
+        *,
+        channels: int,
+        strong: bool = False,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.source, self.streams, self.patch_size = source, streams, tuple(patch_size)
+        self.sampling, self.augmentation = sampling, augmentation
+        self.channels, self.strong, self.rank, self.world = channels, strong, rank, world
+
+    def __getitem__(self, step: int) -> Batch | FewmaskError:
+        """The batch of a step; a problem of the data comes back as a value, so that it crosses process borders in one piece."""
+        try:
+            return self.batch(step)
+        except FewmaskError as error:
+            return error
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step.
+
+        Raises:
+            DataError: a case cannot be read.
+        """
+        labelled = [self._labelled(k) for k in self._positions(step, self.sampling.labelled)] if self.streams.labelled else []
+        views = [self._unlabelled(k) for k in self._positions(step, self.sampling.unlabelled)] if self.streams.unlabelled else []
+        strong = self._stack([view for _, view in views if view is not None]) if self.strong else None
+        labels = [torch.from_numpy(label.astype(np.int64)) for _, label in labelled]
+        return Batch(
+            labelled=self._stack([image for image, _ in labelled]),
+            labels=torch.stack(labels) if labels else torch.zeros((0, *self.patch_size), dtype=torch.int64),
+            unlabelled=self._stack([image for image, _ in views]),
+            unlabelled_strong=strong,
+        )
+
+    def _positions(self, step: int, size: int) -> range:
+        start = (step * self.world + self.rank) * size
+        return range(start, start + size)
+
+    def _labelled(self, position: int) -> tuple[Array, Array]:
+        size = self.sampling.labelled * self.world
+        case = self.streams.labelled[case_at(self.streams.seed, LABELLED, position, len(self.streams.labelled), size)]
+        rng = np.random.default_rng([self.streams.seed, LABELLED, 1, position])
+        centre = self._foreground_voxel(case, rng)
+        volume = self.source.image(case)
+        pad, start = self._place(volume.shape[1:], rng, centre)
+        image, label = (read_patch(array, start, self.patch_size, pad) for array in (volume, self.source.label(case)))
+        image, changed = augment(image, label, self.augmentation, rng)
+        return image, label if changed is None else changed
+
+    def _unlabelled(self, position: int) -> tuple[Array, Array | None]:
+        case = self.streams.unlabelled[case_at(self.streams.seed, UNLABELLED, position, len(self.streams.unlabelled), 1)]
+        rng = np.random.default_rng([self.streams.seed, UNLABELLED, 1, position])
+        volume = self.source.image(case)
+        pad, start = self._place(volume.shape[1:], rng, None)
+        image, _ = augment(read_patch(volume, start, self.patch_size, pad), None, self.augmentation, rng)
+        return image, strong_view(image, rng) if self.strong else None
+
+    def _foreground_voxel(self, case: str, rng: np.random.Generator) -> list[int] | None:
+        if rng.random() >= self.sampling.foreground:
+            return None
+        voxels = self.source.foreground(case)
+        classes = np.unique(voxels[:, 0])
+        if not len(classes):
+            return None
+        candidates = voxels[voxels[:, 0] == rng.choice(classes)]
+        return [int(v) for v in candidates[rng.integers(len(candidates)), 1:]]
+
+    def _place(self, shape: Sequence[int], rng: np.random.Generator, centre: list[int] | None) -> tuple[list[int], list[int]]:
+        pad = padding(shape, self.patch_size, self.sampling.margin)
+        padded = [side + 2 * before for side, before in zip(shape, pad, strict=True)]
+        moved = None if centre is None else [c + before for c, before in zip(centre, pad, strict=True)]
+        return pad, patch_start(padded, self.patch_size, rng, moved)
+
+    def _stack(self, images: list[Array]) -> torch.Tensor:
+        if not images:
+            return torch.zeros((0, self.channels, *self.patch_size))
+        return torch.from_numpy(np.stack(images))
+
+
+def _leave_signals_to_main(worker: int) -> None:
+    """Ctrl-C reaches the whole process group; the main process alone decides what it means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the training loop's handler, inherited by fork
+
+
+def batches(stream: BatchStream, start: int, stop: int, workers: int) -> Iterator[Batch]:
+    """The batches of steps ``start`` to ``stop - 1``, in order, loaded ahead by worker processes.
+
+    Raises:
+        DataError: a case cannot be read; names it.
+    """
+    loader: DataLoader[Any] = DataLoader(
+        stream,
+        batch_size=None,
+        sampler=range(start, stop),
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_leave_signals_to_main,
+    )
+    for batch in loader:
+        if isinstance(batch, FewmaskError):
+            raise batch
+        yield batch

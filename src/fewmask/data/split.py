@@ -1,0 +1,234 @@
+"""Which labels a run may see. Scarcity is simulated by naming cases: no file is moved or deleted."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from fewmask.errors import ConfigError, DataError, FewmaskWarning
+
+if TYPE_CHECKING:
+    from fewmask.data.dataset import Dataset
+
+
+class Split(BaseModel):
+    """The cases of an experiment.
+
+    Attributes:
+        labelled: trained on with their labels.
+        unlabelled: trained on without; a label file that they may have is never opened.
+        validation: choose the checkpoint; their labels are part of the label budget.
+        test: scored once, at the end.
+        seed: that the choice was drawn with; None where nothing was drawn.
+        how: one sentence for people.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    labelled: tuple[str, ...]
+    unlabelled: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    seed: int | None = None
+    how: str = "given case by case"
+
+    @model_validator(mode="after")
+    def _each_case_once(self) -> Self:
+        seen: dict[str, str] = {}
+        for part in ("labelled", "unlabelled", "validation", "test"):
+            for case in getattr(self, part):
+                if case in seen:
+                    raise ValueError(f"case {case!r} is in {seen[case]} and in {part}; keep it in one")
+                seen[case] = part
+        if not self.labelled:
+            raise ValueError("no labelled case; name at least one")
+        return self
+
+    @classmethod
+    def from_values(cls, values: Any, where: str) -> Split:
+        """Check plain values, as read from JSON.
+
+        Raises:
+            DataError: opens with ``where`` and says what is wrong.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            problems = (f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip() for e in error.errors())
+            raise DataError(f"{where} is not valid ({'; '.join(problems)}); make it anew") from None
+
+    def check(self, dataset: Dataset) -> None:
+        """Raise DataError where a case is not in the data set, or has no label but needs one."""
+        for case in (*self.labelled, *self.validation, *self.unlabelled, *self.test):
+            dataset.case(case)
+        for case in (*self.labelled, *self.validation):
+            if dataset.case(case).label is None:
+                raise DataError(f"{dataset.root}: case {case!r} has no label but the split trains or validates with it")
+
+
+def make_split(
+    dataset: Dataset,
+    labelled: int | float | None,
+    validation: int | float = 0,
+    *,
+    seed: int = 0,
+    ordered: bool = False,
+    patients: str | None = None,
+) -> Split:
+    """Choose cases under a label budget, honestly: the validation labels are paid from the budget too.
+
+    The budget is the start of one random order of all labelled training cases: with one seed a smaller budget is part of
+    a larger one. Validation is the start of the budget: two validation cases are the same two for every budget. Training
+    cases beyond the budget become unlabelled. A patient's training scans stay together, which may round a number up.
+
+    Args:
+        dataset: the data set.
+        labelled: the label budget: a number of cases, a fraction in (0, 1] of the labelled cases, or None for all.
+        validation: a number of cases or a fraction in [0, 1) of the budget, taken out of it.
+        seed: of the random order; the order of files on disk plays no part.
+        ordered: take ``training_order`` of ``dataset.json`` instead of a random order.
+        patients: a regular expression whose first group is the patient in a case id; None: as ``dataset.json`` says.
+
+    Raises:
+        ConfigError: a number is out of range, or the expression does not fit the case ids.
+        DataError: there are not enough labelled cases, or ``training_order`` is missing or incomplete.
+    """
+    pool = dataset.ids("train", labelled=True)
+    if not pool:
+        raise DataError(f"{dataset.root}: no scan of imagesTr has a label in labelsTr; add at least one")
+    owner = _owners(dataset, patients)
+    groups = _by_patient(_published_order(dataset, pool) if ordered else pool, owner)
+    if not ordered:
+        groups = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
+    budget, held_out = _budget(dataset, len(pool), labelled, validation)
+    chosen = _take(groups, budget)
+    validating = _take(chosen, held_out)
+    training, hidden = chosen[len(validating) :], groups[len(chosen) :]
+    if not training:
+        raise DataError(
+            f"{dataset.root}: validation takes {_size(validating)} of the {_size(chosen)} labelled cases and leaves "
+            "none to train on; raise labelled or lower validation"
+        )
+    how = _sentence(_size(training), _size(validating), len(pool), "training_order" if ordered else f"seed {seed}")
+    if (_size(chosen), _size(validating)) != (budget, held_out):
+        how += f"; {budget} and {held_out} to validate were asked for, but a patient's scans stay together"
+    split = Split(
+        labelled=_flat(training),
+        validation=_flat(validating),
+        unlabelled=tuple(sorted((*_flat(hidden), *dataset.ids("unlabelled")))),
+        test=tuple(dataset.ids("test")),
+        seed=None if ordered else seed,
+        how=how,
+    )
+    _warn_of_shared_patients(split, owner)
+    return split
+
+
+def _budget(dataset: Dataset, pool: int, labelled: int | float | None, validation: int | float) -> tuple[int, int]:
+    budget = pool if labelled is None else _count(labelled, pool, "labelled")
+    if budget > pool:
+        raise DataError(
+            f"{dataset.root}: {budget} labelled cases are asked for, but only {pool} training cases have labels; "
+            "ask for fewer"
+        )
+    return budget, _count(validation, budget, "validation") if validation else 0
+
+
+def _count(value: int | float, total: int, name: str) -> int:
+    """A number of cases from a count or a fraction; a fraction above 0 gives at least one."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise ConfigError(f"{name} is {value!r}; give a number of cases (such as 8) or a fraction (such as 0.1)")
+    if isinstance(value, int):
+        return value
+    if value > 1 or (name == "validation" and value == 1):
+        raise ConfigError(
+            f"{name} is {value!r}, and a fraction cannot be that large; for {value:g} cases write a whole number"
+        )
+    return max(1, round(value * total))
+
+
+def _published_order(dataset: Dataset, pool: Sequence[str]) -> list[str]:
+    order = dataset.description.training_order
+    path = dataset.root / "dataset.json"
+    if order is None:
+        raise DataError(f'{path}: has no "training_order"; add one or let a seed choose')
+    missing = sorted(set(pool) - set(order))
+    strange = sorted(set(order) - set(dataset.ids("train")) - set(dataset.ids("unlabelled")))
+    if missing or strange:
+        cases, what = (missing, "lacks") if missing else (strange, "names, but imagesTr lacks,")
+        raise DataError(f'{path}: "training_order" {what} {len(cases)} cases, {cases[0]!r} among them; mend the list')
+    labelled = set(pool)
+    return [case for case in order if case in labelled]
+
+
+def _owners(dataset: Dataset, patients: str | None) -> dict[str, str]:
+    """The patient of every case; a case of which nothing is known is its own patient."""
+    if patients is None:
+        known = dataset.description.patients
+        return {case: f"patient {known[case]}" if case in known else f"case {case}" for case in dataset.cases}
+    try:
+        pattern = re.compile(patients)
+    except re.error as error:
+        raise ConfigError(f"patients {patients!r} is not a regular expression ({error}); try '(.+)_scan'") from None
+    if pattern.groups < 1:
+        raise ConfigError(
+            f"patients {patients!r} has no group; put parentheses around the patient's part, as in '(.+)_scan'"
+        )
+    owners = {}
+    for case in dataset.cases:
+        found = pattern.search(case)
+        if found is None or found[1] is None:
+            raise ConfigError(f"patients {patients!r} does not fit the case id {case!r}; write one that fits every id")
+        owners[case] = found[1]
+    return owners
+
+
+def _by_patient(cases: Sequence[str], owner: dict[str, str]) -> list[list[str]]:
+    groups: dict[str, list[str]] = {}
+    for case in cases:
+        groups.setdefault(owner[case], []).append(case)
+    return list(groups.values())
+
+
+def _take(groups: list[list[str]], count: int) -> list[list[str]]:
+    """Whole patients from the start, until ``count`` cases are reached."""
+    taken: list[list[str]] = []
+    for group in groups:
+        if _size(taken) >= count:
+            break
+        taken.append(group)
+    return taken
+
+
+def _size(groups: list[list[str]]) -> int:
+    return sum(len(group) for group in groups)
+
+
+def _flat(groups: list[list[str]]) -> tuple[str, ...]:
+    return tuple(case for group in groups for case in group)
+
+
+def _sentence(training: int, validating: int, pool: int, source: str) -> str:
+    uses = f"{training} to train on and {validating} to validate" if validating else "all to train on"
+    return (
+        f"{training + validating} of {pool} training labels are seen, chosen by {source}, {uses}; the others are hidden"
+    )
+
+
+def _warn_of_shared_patients(split: Split, owner: dict[str, str]) -> None:
+    """Scans of one patient on both sides of an evaluation make its figures too good."""
+    seen = {owner[case] for case in (*split.labelled, *split.unlabelled)}
+    for part in ("validation", "test"):
+        shared = [case for case in getattr(split, part) if owner[case] in seen]
+        if shared:
+            warnings.warn(
+                f"{len(shared)} {part} cases, {shared[0]!r} among them, are of patients that are also trained on; "
+                "their scores will be too good",
+                FewmaskWarning,
+                stacklevel=3,
+            )

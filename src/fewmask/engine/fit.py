@@ -1,0 +1,230 @@
+"""The training loop: phases, steps, turns; logs, validation and checkpoints at their intervals.
+
+A step is a function of the weights, the optimisers and its own number: batches come from a stateless stream and torch's generator is
+seeded anew at each step. Hence a run that continues from a checkpoint equals one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from fewmask.config import TrainConfig
+from fewmask.data.batch import Batch
+from fewmask.data.sampling import batches
+from fewmask.engine.checkpoint import TrainState, load_state, save_state, save_weights
+from fewmask.engine.interrupt import Interruption
+from fewmask.engine.job import Job
+from fewmask.engine.loggers import CsvLogger, Logger, TensorBoardLogger
+from fewmask.engine.optim import build_optimiser, learning_rate, set_learning_rate, turn_config
+from fewmask.engine.run_folder import RunFolder
+from fewmask.engine.validate import validation_dice
+from fewmask.errors import ConfigError, RunError
+from fewmask.methods.base import Method, Phase, Progress, Turn, build_method
+
+PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+class Listener(Protocol):
+    """Hears how the training goes; the command line draws a progress bar from it."""
+
+    def begin(self, done: int, total: int) -> None:
+        """Training starts, or continues after ``done`` of ``total`` steps."""
+
+    def step(self, done: int, values: Mapping[str, float | str]) -> None:
+        """After each step; ``values`` is not empty where a row was logged."""
+
+
+class Silent:
+    """A listener that says nothing."""
+
+    def begin(self, done: int, total: int) -> None:
+        """Nothing."""
+
+    def step(self, done: int, values: Mapping[str, float | str]) -> None:
+        """Nothing."""
+
+
+def make_fabric(config: TrainConfig) -> Any:
+    """Devices and precision.
+
+    Raises:
+        ConfigError: a GPU is asked for where there is none, or fp16 on a CPU.
+    """
+    from lightning_fabric import Fabric
+
+    gpu = torch.cuda.is_available()
+    if config.accelerator == "gpu" and not gpu:
+        raise ConfigError("train.accelerator is gpu, but torch sees no GPU: use auto or cpu, or install a CUDA build of torch")
+    on_cpu = config.accelerator == "cpu" or not gpu
+    if on_cpu and config.precision == "fp16":
+        raise ConfigError("train.precision fp16 needs a GPU: on a CPU use fp32, or bf16 for speed")
+    fabric = Fabric(accelerator="cpu" if on_cpu else "gpu", devices=config.devices, precision=PRECISIONS[config.precision])
+    fabric.launch()
+    return fabric
+
+
+class Trainer:
+    """Runs a job into a run folder.
+
+    Args:
+        job: what to train on.
+        run: where to write; created by the caller.
+        listener: hears how it goes.
+    """
+
+    def __init__(self, job: Job, run: RunFolder, listener: Listener | None = None) -> None:
+        self.job, self.run, self.listener = job, run, listener or Silent()
+        self.config = job.experiment.train
+        self.fabric = make_fabric(self.config)
+        torch.manual_seed(self.config.seed)
+        self.method: Method = build_method(job.task, job.experiment.method, job.experiment.network)
+        self.model = self.fabric.setup_module(self.method)
+        self.phases = self.method.phases()
+        self.state = TrainState()
+        self.optimisers: dict[str, Any] = {}
+        self.loggers: list[Logger] = []
+        self._sums: dict[str, list[Tensor | float]] = {}
+
+    @property
+    def total(self) -> int:
+        """Steps of all phases."""
+        return sum(self._length(phase) for phase in self.phases)
+
+    def fit(self, *, resume: bool = False) -> None:
+        """Train to the end.
+
+        Args:
+            resume: continue from the run's last checkpoint, where there is one.
+
+        Raises:
+            RunError: the loss is not finite, or the checkpoint cannot be read.
+            Interrupted: the user asked to stop; a checkpoint was saved.
+        """
+        saved = load_state(self.run.state) if resume and self.run.state.exists() else None
+        if saved is not None:
+            self.state = TrainState(**saved["state"])
+            self.method.load_state_dict(saved["method"])
+        self.listener.begin(self.state.done, self.total)
+        self._open_loggers()
+        try:
+            with Interruption() as interruption:
+                for index in range(self.state.phase, len(self.phases)):
+                    self._run_phase(index, saved, interruption)
+                    saved = None
+        finally:
+            for logger in self.loggers:
+                logger.close()
+
+    def _open_loggers(self) -> None:
+        if not self.fabric.is_global_zero:
+            return
+        self.loggers = [CsvLogger(self.run.metrics, after=self.state.done)]
+        if self.config.tensorboard:
+            self.loggers.append(TensorBoardLogger(self.run.path / "tensorboard"))
+
+    def _length(self, phase: Phase) -> int:
+        return phase.iterations or self.config.iterations
+
+    def _run_phase(self, index: int, saved: dict[str, Any] | None, interruption: Interruption) -> None:
+        phase = self.phases[index]
+        turns = self.method.turns(phase.name)
+        self.optimisers = {turn.name: self.fabric.setup_optimizers(build_optimiser(turn_config(self.config, turn), turn)) for turn in turns}
+        if saved is None:
+            self.state.phase, self.state.iteration = index, 0
+        elif saved["state"]["phase"] == index:
+            for name, optimiser in self.optimisers.items():
+                optimiser.load_state_dict(saved["optimisers"][name])
+        for group in self._batch_groups(phase):
+            self._step(phase, turns, group)
+            self._after_step(phase)
+            if interruption.requested:
+                self._checkpoint()
+                interruption.stop(self.state.done, self.total)
+
+    def _batch_groups(self, phase: Phase) -> Iterator[list[Batch]]:
+        """The batches of each remaining step of a phase, ``accumulate`` of them a step."""
+        many = self.config.accumulate
+        stream = self.job.stream(phase, self.fabric.global_rank, self.fabric.world_size)
+        start, stop = self.state.iteration * many, self._length(phase) * many
+        loaded = batches(stream, start, stop, self.job.experiment.sampling.workers)
+        for _ in range(self._length(phase) - self.state.iteration):
+            yield [next(loaded).map(self.fabric.to_device) for _ in range(many)]
+
+    def _step(self, phase: Phase, turns: list[Turn], group: list[Batch]) -> None:
+        began = time.perf_counter()
+        torch.manual_seed((self.config.seed * 1_000_003 + self.state.done) * self.fabric.world_size + self.fabric.global_rank)
+        self.model.train()
+        for turn in turns:
+            progress = Progress(self.state.iteration, self._length(phase), phase.name, turn.name)
+            optimiser, settings = self.optimisers[turn.name], turn_config(self.config, turn)
+            set_learning_rate(optimiser, learning_rate(settings, progress.iteration, progress.iterations))
+            self.method.zero_grad(set_to_none=True)
+            for batch in group:
+                step = self.model(batch, progress)
+                self.fabric.backward(step.loss / len(group))
+                self._collect(turn, {"loss": step.loss.detach(), **step.logs}, alone=len(turns) == 1)
+            if settings.clip_norm:
+                self.fabric.clip_gradients(self.model, optimiser, max_norm=settings.clip_norm)
+            optimiser.step()
+        self.method.after_step(progress)
+        self.state.iteration += 1
+        self.state.done += 1
+        self.state.seconds += time.perf_counter() - began
+
+    def _collect(self, turn: Turn, values: Mapping[str, Tensor | float], *, alone: bool) -> None:
+        for name, value in values.items():
+            self._sums.setdefault(name if alone else f"{turn.name}/{name}", []).append(value)
+
+    def _after_step(self, phase: Phase) -> None:
+        done, config = self.state.done, self.config
+        last = done == self.total
+        values: dict[str, float | str] = {}
+        saves = last or done % config.checkpoint_every == 0 or self.state.iteration == self._length(phase)
+        validates = bool(self.job.split.validation) and (last or done % config.validate_every == 0)
+        if done % config.log_every == 0 or saves or validates:
+            values = self._row(phase)
+        if validates:
+            values["val_dice"] = self._validate()
+        if values:
+            for logger in self.loggers:
+                logger.log(done, values)
+        self.listener.step(done, values)
+        if saves:
+            self._checkpoint()
+
+    def _row(self, phase: Phase) -> dict[str, float | str]:
+        """Means of what was logged since the last row."""
+        means = {name: float(sum(float(v) for v in values) / len(values)) for name, values in self._sums.items()}
+        self._sums = {}
+        wrong = [name for name, value in means.items() if "loss" in name and not abs(value) < float("inf")]
+        if wrong:
+            raise RunError(
+                f"{wrong[0]} became {means[wrong[0]]} by iteration {self.state.done}: lower train.lr, set train.clip_norm, "
+                "or check the scans with fewmask check; the last checkpoint is whole"
+            )
+        rate = next(iter(self.optimisers.values())).param_groups[0]["lr"]
+        return {"phase": phase.name, "lr": float(rate), **means, "seconds": self.state.seconds}
+
+    def _validate(self) -> float:
+        job = self.job
+        predictor = self.method.predictor()
+        dice = validation_dice(predictor, job.store, job.split.validation, job.task, job.experiment.inference, self.fabric.device)
+        if dice > self.state.best:
+            self.state.best = dice
+            self._save_weights("best", {"val_dice": f"{dice:.6f}"})
+        return dice
+
+    def _save_weights(self, which: str, notes: dict[str, str]) -> None:
+        if self.fabric.is_global_zero:
+            notes = {"iteration": str(self.state.done), **notes}
+            save_weights(self.run.checkpoints / f"{which}.safetensors", self.method.predictor(), notes)
+
+    def _checkpoint(self) -> None:
+        self._save_weights("last", {})
+        if self.fabric.is_global_zero:
+            save_state(self.run.state, self.state, self.method, self.optimisers)

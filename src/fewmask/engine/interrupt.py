@@ -1,0 +1,54 @@
+"""Stopping a run from outside without losing it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, NoReturn, Self
+
+from fewmask.errors import RunError
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(RunError):
+    """The user stopped the run; its checkpoint is saved."""
+
+    exit_code = 130
+
+
+class Interruption:
+    """Turns SIGINT and SIGTERM into a wish that the loop looks at between two steps; a second signal stops at once.
+
+    Outside the main thread, where Python allows no handlers, it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._restore()
+
+    def stop(self, done: int, total: int) -> NoReturn:
+        """Leave the loop.
+
+        Raises:
+            Interrupted: always.
+        """
+        raise Interrupted(f"stopped after {done} of {total} iterations, checkpoint saved: continue with --resume auto")
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}

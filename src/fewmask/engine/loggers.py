@@ -1,0 +1,95 @@
+"""Where a run's numbers go: a csv file always, TensorBoard on request."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from fewmask.errors import ConfigError
+from fewmask.files import write_text
+
+
+class Logger(Protocol):
+    """Takes rows of named numbers."""
+
+    def log(self, iteration: int, values: Mapping[str, float | str]) -> None:
+        """One row."""
+
+    def close(self) -> None:
+        """Flush and release."""
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """The rows of a metrics.csv as text, as far as they are whole; empty where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [row for row in csv.DictReader(file) if row.get("iteration", "").isdigit()]
+
+
+class CsvLogger:
+    """Rows of ``metrics.csv``; a column that first appears later is added, and earlier rows leave it empty.
+
+    Args:
+        path: the file.
+        after: the iteration of the checkpoint that the run continues from; later rows are dropped, because they will come again.
+    """
+
+    def __init__(self, path: Path, after: int = 0) -> None:
+        self.path = path
+        self.rows: list[dict[str, str]] = [row for row in read_metrics(path) if int(row["iteration"]) <= after]
+        self.columns = list(self.rows[0]) if self.rows else ["iteration"]
+        self._rewrite()
+
+    def log(self, iteration: int, values: Mapping[str, float | str]) -> None:
+        """Append one row; numbers keep six significant digits."""
+        row = {"iteration": str(iteration)}
+        row |= {key: f"{value:.6g}" if isinstance(value, float) else str(value) for key, value in values.items()}
+        self.rows.append(row)
+        if set(row) <= set(self.columns):
+            with self.path.open("a", encoding="utf-8", newline="") as file:
+                csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
+            return
+        self.columns += [key for key in row if key not in self.columns]
+        self._rewrite()
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _rewrite(self) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text(self.path, text.getvalue())
+
+
+class TensorBoardLogger:
+    """Scalars as TensorBoard events (the extra ``fewmask[tensorboard]``).
+
+    Args:
+        folder: where the event files go.
+
+    Raises:
+        ConfigError: TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise ConfigError("train.tensorboard needs TensorBoard: pip install 'fewmask[tensorboard]'") from None
+        self.writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+
+    def log(self, iteration: int, values: Mapping[str, float | str]) -> None:
+        """One scalar a name; text is left out."""
+        for name, value in values.items():
+            if isinstance(value, float):
+                self.writer.add_scalar(name, value, iteration)  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Flush the events."""
+        self.writer.close()  # type: ignore[no-untyped-call]

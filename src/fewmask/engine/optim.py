@@ -1,0 +1,54 @@
+"""Optimisers and learning rates (block B31)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from fewmask.config import TrainConfig, merge, validate
+from fewmask.methods.base import Turn
+
+
+def turn_config(config: TrainConfig, turn: Turn) -> TrainConfig:
+    """The training settings of a turn: the run's, with the turn's own on top."""
+    merged: TrainConfig = validate(TrainConfig, merge(config.model_dump(), turn.optimiser), f"optimiser of turn {turn.name}")
+    return merged
+
+
+def build_optimiser(config: TrainConfig, turn: Turn) -> Optimizer:
+    """The optimiser of a turn; weight decay is coupled for sgd and adam, decoupled for adamw."""
+    parameters: Any = list(turn.parameters)
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser]
+    return kind(parameters, lr=config.lr, betas=(config.momentum, 0.999), weight_decay=config.weight_decay)
+
+
+def learning_rate(config: TrainConfig, iteration: int, iterations: int) -> float:
+    """The learning rate of a step, as a function of nothing but the step.
+
+        step:   lr factor^floor(i / step_every)        poly: lr (1 - i / i_max)^power
+        cosine: lr (1 + cos(pi i / i_max)) / 2         constant: lr
+
+    Args:
+        config: the schedule.
+        iteration: the step, from 0.
+        iterations: ``i_max``, the phase's steps.
+    """
+    share = iteration / iterations
+    factor = {
+        "constant": lambda: 1.0,
+        "step": lambda: config.step_factor ** (iteration // config.step_every),
+        "poly": lambda: (1 - share) ** config.poly_power,
+        "cosine": lambda: (1 + math.cos(math.pi * share)) / 2,
+    }[config.schedule]()
+    return config.lr * factor
+
+
+def set_learning_rate(optimiser: Any, lr: float) -> None:
+    """Give every parameter group the same learning rate."""
+    for group in optimiser.param_groups:
+        group["lr"] = lr

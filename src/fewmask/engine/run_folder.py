@@ -1,0 +1,140 @@
+"""The run folder: everything that a run wrote, and all that prediction needs."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from fewmask.config import Experiment, load_experiment
+from fewmask.data.split import Split
+from fewmask.errors import ConfigError, RunError
+from fewmask.files import write_json, write_text
+from fewmask.task import Task
+
+PACKAGES = ("fewmask", "torch", "lightning-fabric", "numpy", "scipy", "nibabel", "SimpleITK")
+
+
+class RunFolder:
+    """Paths and small files of a run; self-sufficient and safe to move.
+
+    Args:
+        path: the folder.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.metrics = self.path / "metrics.csv"
+        self.checkpoints = self.path / "checkpoints"
+        self.state = self.checkpoints / "last.pt"
+        self.predictions = self.path / "predictions"
+        self.report = self.path / "report.html"
+
+    @classmethod
+    def open(cls, path: Path | str) -> RunFolder:
+        """An existing run.
+
+        Raises:
+            RunError: there is no run at ``path``.
+        """
+        run = cls(path)
+        if not run.config.is_file():
+            raise RunError(f"{run.path} is not a run folder (no config.yaml in it): give the --output folder of a fewmask train")
+        return run
+
+    @property
+    def started(self) -> bool:
+        """Whether something was already written here."""
+        return self.config.exists()
+
+    def create(self, experiment: Experiment, task: Task, split: Split, dataset: dict[str, Any]) -> None:
+        """Write what is known before the first step: config, task, split, dataset description, environment."""
+        write_json(self.path / "task.json", task.to_dict())
+        write_json(self.path / "split.json", split.model_dump(mode="json"))
+        write_json(self.path / "dataset.json", dataset)
+        write_json(self.path / "environment.json", environment())
+        write_text(self.config, experiment.to_yaml())  # last: its presence says that the rest is there
+
+    def experiment(self) -> Experiment:
+        """The resolved config of the run."""
+        return load_experiment(self.config)
+
+    def task(self) -> Task:
+        """The task that the networks were built for."""
+        return Task.from_dict(self._json("task.json"))
+
+    def split(self) -> Split:
+        """Which cases were labelled, unlabelled, for validation and for test."""
+        return Split.model_validate(self._json("split.json"))
+
+    def dataset(self) -> dict[str, Any]:
+        """Name, classes, channels and file ending of the data set, and its folder at the time of training."""
+        return self._json("dataset.json")
+
+    def weights(self, which: str = "auto") -> Path:
+        """The file with the predictor's weights.
+
+        Args:
+            which: ``last``, ``best`` (on validation), or ``auto``: best where it exists.
+
+        Raises:
+            RunError: the file is not there.
+        """
+        best, last = self.checkpoints / "best.safetensors", self.checkpoints / "last.safetensors"
+        path = {"best": best, "last": last, "auto": best if best.exists() else last}[which]
+        if not path.exists():
+            hint = "the split has no validation cases" if which == "best" else "the training has not reached its first checkpoint"
+            raise RunError(f"{path} does not exist: {hint}; see checkpoints/ of the run for what does")
+        return path
+
+    def check_same(self, experiment: Experiment, split: Split) -> None:
+        """Refuse to continue a run under other settings.
+
+        Raises:
+            ConfigError: names the settings that differ.
+        """
+        old, new = flatten(self.experiment().model_dump(mode="json")), flatten(experiment.model_dump(mode="json"))
+        changed = [f"{key} ({old.get(key)!r} then, {new.get(key)!r} now)" for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+        if self.split() != split:
+            changed.append("the split")
+        if changed:
+            raise ConfigError(f"{self.path} was started with other settings: {'; '.join(changed)}; choose another --output to start anew")
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            values: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"{self.path / name} cannot be read ({error}): the run folder is not complete") from None
+        return values
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def environment() -> dict[str, Any]:
+    """What the run ran on: versions, platform, command."""
+    import torch
+
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": versions,
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }

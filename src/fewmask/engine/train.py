@@ -1,0 +1,75 @@
+"""One call from settings, data and split to a finished run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fewmask.config import Experiment
+from fewmask.data.dataset import Dataset
+from fewmask.data.split import Split
+from fewmask.engine.fit import Listener, Trainer
+from fewmask.engine.job import assemble
+from fewmask.engine.run_folder import RunFolder
+from fewmask.errors import RunError
+
+VALIDATION_SHARE = 0.2
+FEWEST_TO_VALIDATE = 5
+
+
+def default_split(dataset: Dataset, labelled: int | float | None = None, validation: int | float | None = None, seed: int = 0) -> Split:
+    """The split of a run that names none.
+
+    Args:
+        dataset: the data.
+        labelled: label budget; none: every label there is.
+        validation: share or number of the budget that validates; none: a fifth of it where it holds five cases or more, else nothing.
+        seed: of the choice.
+    """
+    split = dataset.split(labelled=labelled, seed=seed)
+    if validation is None:
+        validation = VALIDATION_SHARE if len(split.labelled) >= FEWEST_TO_VALIDATE else 0
+    return dataset.split(labelled=labelled, validation=validation, seed=seed) if validation else split
+
+
+def train(
+    experiment: Experiment,
+    dataset: Dataset,
+    split: Split,
+    output: Path,
+    *,
+    resume: bool = False,
+    store: Path | None = None,
+    preparing: Callable[[int, int], None] | None = None,
+    listener: Listener | None = None,
+) -> RunFolder:
+    """Train a model into a run folder.
+
+    Args:
+        experiment: the settings.
+        dataset: the data.
+        split: which labels are used.
+        output: the run folder.
+        resume: continue a run that is there; a run that is not there is begun.
+        store: folder for preprocessed cases; none: inside the data set.
+        preparing: hears of the preprocessing: cases done, cases in all.
+        listener: hears of the training.
+
+    Raises:
+        RunError: the folder holds a run and ``resume`` is off; or the training fails.
+        ConfigError: settings that do not work with this data, or differ from those of the run to resume.
+        DataError: a case cannot be read.
+    """
+    run = RunFolder(output)
+    if run.started and not resume:
+        raise RunError(f"{output} already holds a run: continue it with --resume auto, or choose another --output")
+    if output.exists() and not run.started and any(output.iterdir()):
+        raise RunError(f"{output} is not empty and not a run folder: choose another --output")
+    job = assemble(experiment, dataset, split, store, preparing)
+    if run.started:
+        run.check_same(job.experiment, split)
+    trainer = Trainer(job, run, listener)
+    if not run.started:
+        run.create(job.experiment, job.task, split, job.dataset)
+    trainer.fit(resume=resume)
+    return run

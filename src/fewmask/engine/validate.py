@@ -1,0 +1,39 @@
+"""Validation during training: mean Dice on the preprocessed validation cases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+import torch
+from torch import nn
+
+from fewmask.config import InferenceConfig
+from fewmask.data.store import Store
+from fewmask.inference.sliding_window import sliding_window
+from fewmask.task import Task
+
+
+def default_stride(patch: Sequence[int]) -> tuple[int, ...]:
+    """Half the patch."""
+    return tuple(max(side // 2, 1) for side in patch)
+
+
+def validation_dice(
+    predictor: nn.Module, store: Store, cases: Sequence[str], task: Task, config: InferenceConfig, device: torch.device
+) -> float:
+    """Mean Dice over cases and foreground classes, at the resolution of training; pairs that are both empty do not count."""
+    scores = []
+    for case in cases:
+        image = torch.from_numpy(store.image(case).copy())
+        stride = config.stride or default_stride(task.patch_size)
+        probabilities = sliding_window(
+            image, predictor, task.patch_size, stride, weighting=config.weighting, window_batch=config.window_batch, device=device
+        )
+        labels, reference = probabilities.argmax(0).cpu(), torch.from_numpy(store.label(case).copy())
+        for label in range(1, task.num_classes):
+            mine, theirs = labels == label, reference == label
+            size = int(mine.sum() + theirs.sum())
+            if size:
+                scores.append(2 * int((mine & theirs).sum()) / size)
+    return fmean(scores) if scores else 0.0

@@ -1,0 +1,94 @@
+"""What to predict: the scans behind a path, and what their label maps will be called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fewmask.data.image import SUFFIXES, Image, read_image, suffix_of
+from fewmask.errors import DataError
+
+_CHANNEL = re.compile(r"(.+)_(\d{4})")
+JPEG = (".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A scan to predict.
+
+    Attributes:
+        name: the case's name, without channel number and ending.
+        files: one file per channel, or one that holds all.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+
+    @property
+    def output_name(self) -> str:
+        """File name of the label map: the input's, in the input's format; PNG where the input is JPEG, which would blur labels."""
+        suffix = suffix_of(self.files[0])
+        return self.name + (".png" if suffix in JPEG else suffix)
+
+    def read(self, channels: Sequence[str]) -> Image:
+        """Image ``(C, *S)`` with the channels that the model was trained on.
+
+        Raises:
+            DataError: unreadable, channels on differing grids, or not as many as the model needs.
+        """
+        images = [read_image(path) for path in self.files]
+        first = images[0]
+        for image in images[1:]:
+            if not image.geometry.matches(first.geometry):
+                raise DataError(f"{image.path}: lies on another grid than {first.path.name}: resample the channels to one grid")
+        data = np.concatenate([image.data for image in images])
+        if len(data) != len(channels):
+            names = ", ".join(channels)
+            raise DataError(f"{first.path}: has {len(data)} channels, but the model was trained on {len(channels)} ({names})")
+        return Image(data, first.geometry, first.path)
+
+
+def find_scans(path: Path, channels: int) -> list[Scan]:
+    """The scans of a file or a folder, by name.
+
+    In a folder, ``ID_0000.ext``, ``ID_0001.ext``... are the channels of one scan; a file without such a number is a scan of its own.
+
+    Args:
+        path: a file, or a folder (its subfolders are not searched).
+        channels: how many channels the model needs.
+
+    Raises:
+        DataError: nothing there, or no file of a supported format.
+    """
+    if path.is_file():
+        suffix_of(path)
+        return [_scan_of_file(path, channels)]
+    if not path.is_dir():
+        raise DataError(f"{path}: does not exist; give an image file or a folder of images")
+    groups: dict[str, list[Path]] = {}
+    for file in sorted(path.iterdir()):
+        if file.name.startswith(".") or not file.name.lower().endswith(SUFFIXES) or not file.is_file():
+            continue
+        groups.setdefault(_name(file), []).append(file)
+    if not groups:
+        raise DataError(f"{path}: holds no image; supported endings: {', '.join(SUFFIXES)}")
+    return [Scan(name, tuple(files)) for name, files in groups.items()]
+
+
+def _scan_of_file(path: Path, channels: int) -> Scan:
+    """A single file; with several channels wanted, its siblings of the same name go with it."""
+    name, suffix = _name(path), path.name[-len(suffix_of(path)) :]
+    siblings = [path.with_name(f"{name}_{channel:04d}{suffix}") for channel in range(channels)]
+    if channels > 1 and path in siblings and all(sibling.is_file() for sibling in siblings):
+        return Scan(name, tuple(siblings))
+    return Scan(name, (path,))
+
+
+def _name(path: Path) -> str:
+    stem = path.name[: -len(suffix_of(path))]
+    match = _CHANNEL.fullmatch(stem)
+    return match[1] if match else stem

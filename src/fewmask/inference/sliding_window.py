@@ -1,0 +1,185 @@
+"""Images of any size through a network of a fixed patch size: overlapping windows, averaged."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fewmask.errors import ConfigError, DataError, RunError, nearest
+
+WEIGHTINGS = ("uniform", "gaussian")
+
+
+def window_starts(side: int, patch: int, stride: int) -> list[int]:
+    """First voxels of the windows along one axis: multiples of the stride, the last window flush with the border.
+
+    There are ``ceil((side - patch) / stride) + 1`` of them; together they cover every voxel.
+
+    Args:
+        side: voxels of the image along the axis; at least ``patch``.
+        patch: voxels of a window.
+        stride: voxels between two windows.
+
+    Raises:
+        ConfigError: the stride is below 1 or leaves gaps, or the patch is below 1 or larger than the side.
+    """
+    if not 1 <= patch <= side:
+        raise ConfigError(
+            f"a window of {patch} voxels does not fit a side of {side}; pad the image or take a smaller patch_size"
+        )
+    if not 1 <= stride <= patch:
+        raise ConfigError(
+            f"inference.stride {stride} must lie between 1 and the patch's {patch} voxels, or windows leave gaps"
+        )
+    count = math.ceil((side - patch) / stride) + 1
+    return [min(index * stride, side - patch) for index in range(count)]
+
+
+def axis_weights(patch: int, weighting: str) -> Tensor:
+    """How much a window counts along one axis, float32 of ``patch`` values in (0, 1].
+
+    The weight of a voxel is the product over its axes. A Gaussian has a standard deviation of an eighth of the patch,
+    so its smallest value is above exp(-8): no voxel ever has weight zero.
+    """
+    if weighting == "uniform":
+        return torch.ones(patch)
+    distance = torch.arange(patch) - (patch - 1) / 2
+    return torch.exp(-0.5 * (distance / (patch / 8)) ** 2)
+
+
+def _checked(
+    image: Tensor, patch_size: Sequence[int], stride: Sequence[int], weighting: str, window_batch: int
+) -> None:
+    dims = image.ndim - 1
+    if dims not in (2, 3):
+        raise DataError(
+            f"an image of shape {tuple(image.shape)} cannot be predicted; give (channels, *spatial) in 2D or 3D"
+        )
+    if min(image.shape) < 1:
+        raise DataError(f"an image of shape {tuple(image.shape)} has no voxels; check the file it came from")
+    for name, value in (("sampling.patch_size", patch_size), ("inference.stride", stride)):
+        if len(value) != dims:
+            raise ConfigError(
+                f"{name} {tuple(value)} has {len(value)} values, but the image has {dims} axes; give one per axis"
+            )
+    if weighting not in WEIGHTINGS:
+        raise ConfigError(f"there is no inference.weighting {weighting!r}: {nearest(weighting, WEIGHTINGS)}")
+    if window_batch < 1:
+        raise ConfigError(f"inference.window_batch must be at least 1, but is {window_batch}")
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode for the block; afterwards every submodule has its own mode back, a frozen part too."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def _predict(predictor: nn.Module, windows: Tensor, flips: bool) -> Tensor:
+    """Probabilities ``(B, K, *patch)`` of windows ``(B, C, *patch)``; ``flips``: averaged over all mirrors."""
+    axes = range(2, windows.ndim)
+    mirrors = (
+        [chosen for count in range(len(axes) + 1) for chosen in itertools.combinations(axes, count)] if flips else [()]
+    )
+    total: Tensor | None = None
+    for mirrored in mirrors:
+        output = predictor(windows.flip(mirrored)).float()
+        if output.ndim != windows.ndim or output.shape[2:] != windows.shape[2:] or len(output) != len(windows):
+            raise RunError(
+                f"the predictor turned windows of shape {tuple(windows.shape)} into {tuple(output.shape)}; "
+                "it must keep the patch size"
+            )
+        total = output.flip(mirrored) if total is None else total + output.flip(mirrored)
+    assert total is not None  # the empty combination is always there
+    return total / len(mirrors)
+
+
+def _pad(image: Tensor, patch_size: Sequence[int]) -> tuple[Tensor, tuple[slice, ...]]:
+    """The image with centred zeros up to the patch size, and where it lies in them; an odd voxel goes to the end."""
+    missing = [max(0, patch - side) for side, patch in zip(image.shape[1:], patch_size, strict=True)]
+    widths = [width for lack in reversed(missing) for width in (lack // 2, lack - lack // 2)]
+    inside = tuple(slice(lack // 2, lack // 2 + side) for side, lack in zip(image.shape[1:], missing, strict=True))
+    return F.pad(image, widths), (slice(None), *inside)
+
+
+def _along(values: Tensor, axis: int, ndim: int) -> Tensor:
+    return values.view([-1 if position == axis else 1 for position in range(ndim)])
+
+
+@torch.no_grad()
+def sliding_window(
+    image: Tensor,
+    predictor: nn.Module,
+    patch_size: Sequence[int],
+    stride: Sequence[int],
+    *,
+    weighting: str = "uniform",
+    window_batch: int = 1,
+    flips: bool = False,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Class probabilities of a whole image, 2D or 3D, of any size.
+
+    The image is padded with centred zeros to the patch size where it is smaller, windows stand at multiples of the
+    stride with the last one flush with the border, and what they say of a voxel is averaged: with ``uniform`` weights
+    this is the inference of the field's papers.
+
+    Args:
+        image: ``(C, *S)``.
+        predictor: ``(B, C, *patch)`` to probabilities ``(B, K, *patch)``; runs in evaluation mode.
+        patch_size: voxels per axis of a window.
+        stride: voxels per axis between two windows, from 1 to the patch size.
+        weighting: ``uniform``, or ``gaussian`` (a window's centre counts most; see `axis_weights`).
+        window_batch: windows that go through the predictor at once.
+        flips: average over the mirrored copies of each window along every combination of axes, mirrored back.
+        device: where the predictor runs; none: where the image lies. Sums are kept where the image lies.
+
+    Returns:
+        ``(K, *S)`` float32 where the image lies; sums to 1 over K as the predictor's outputs do.
+
+    Raises:
+        ConfigError: a stride leaves gaps, or settings do not fit the image's axes.
+        DataError: the image is empty or is neither 2D nor 3D.
+        RunError: the predictor changes the patch size.
+    """
+    _checked(image, patch_size, stride, weighting, window_batch)
+    padded, inside = _pad(image.float(), patch_size)
+    sides = padded.shape[1:]
+    starts = [window_starts(*sizes) for sizes in zip(sides, patch_size, stride, strict=True)]
+    profiles = [axis_weights(patch, weighting).to(image.device) for patch in patch_size]
+    weight = torch.ones(tuple(patch_size), device=image.device)
+    for axis, profile in enumerate(profiles):
+        weight *= _along(profile, axis, len(sides))
+    windows = [
+        (slice(None), *(slice(start, start + patch) for start, patch in zip(corner, patch_size, strict=True)))
+        for corner in itertools.product(*starts)
+    ]
+    total: Tensor | None = None
+    with evaluating(predictor):
+        for first in range(0, len(windows), window_batch):
+            batch = windows[first : first + window_batch]
+            stacked = torch.stack([padded[window] for window in batch]).to(device or image.device)
+            output = _predict(predictor, stacked, flips).to(image.device)
+            if total is None:
+                total = output.new_zeros((output.shape[1], *sides))
+            for window, probabilities in zip(batch, output, strict=True):
+                total[window] += probabilities * weight
+    assert total is not None  # there is always a window
+    # The windows are a full grid, so the sum of their weights is a product over the axes too: no second volume needed.
+    for axis, (side, places, profile) in enumerate(zip(sides, starts, profiles, strict=True)):
+        summed = profile.new_zeros(side)
+        for start in places:
+            summed[start : start + len(profile)] += profile
+        total /= _along(summed, axis + 1, total.ndim)
+    return total[inside].contiguous()

@@ -1,0 +1,36 @@
+"""The methods: one file each, registered by name."""
+
+from fewmask.methods import cps, mean_teacher, supervised, ua_mt
+from fewmask.methods.base import (
+    METHODS,
+    Batch,
+    Method,
+    MethodConfig,
+    Phase,
+    Progress,
+    SoftmaxPredictor,
+    Step,
+    Turn,
+    build_method,
+    method_config,
+    register,
+)
+
+__all__ = [
+    "METHODS",
+    "Batch",
+    "Method",
+    "MethodConfig",
+    "Phase",
+    "Progress",
+    "SoftmaxPredictor",
+    "Step",
+    "Turn",
+    "build_method",
+    "cps",
+    "mean_teacher",
+    "method_config",
+    "register",
+    "supervised",
+    "ua_mt",
+]

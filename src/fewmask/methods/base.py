@@ -1,0 +1,194 @@
+"""The contract between a method and the engine.
+
+A method builds its networks, turns a batch into a loss, updates its teachers, and says which network predicts. It owns no loop, no
+loader, no device and no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from fewmask.components.losses import supervised_loss
+from fewmask.config import MethodSection, NetworkConfig, Section, validate
+from fewmask.data.batch import Batch
+from fewmask.errors import ConfigError
+from fewmask.networks import build_network
+from fewmask.registry import Registry
+from fewmask.task import Task
+
+
+class Progress(NamedTuple):
+    """Where the training is.
+
+    Attributes:
+        iteration: steps done in this phase; the first forward sees 0.
+        iterations: steps of this phase in all.
+        phase: its name.
+        turn: the name of the turn within the step (see `Turn`).
+    """
+
+    iteration: int
+    iterations: int
+    phase: str = "train"
+    turn: str = "main"
+
+
+@dataclass
+class Step:
+    """What a forward returns.
+
+    Attributes:
+        loss: the scalar to minimise in this turn.
+        logs: named numbers for the log; unweighted terms, weights, shares.
+        images: named tensors for a picture log, may be empty.
+    """
+
+    loss: Tensor
+    logs: dict[str, Tensor | float] = field(default_factory=dict)
+    images: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training with optimisers of its own.
+
+    Attributes:
+        name: reaches the method in `Progress.phase`.
+        iterations: its length; none: ``train.iterations``.
+        labelled: whether its batches hold labelled patches.
+        unlabelled: whether its batches hold unlabelled patches.
+    """
+
+    name: str = "train"
+    iterations: int | None = None
+    labelled: bool = True
+    unlabelled: bool = True
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One backward pass and optimiser step within a training step.
+
+    Attributes:
+        name: reaches the method in `Progress.turn`.
+        parameters: what this turn's optimiser changes.
+        optimiser: fields of ``train`` that differ for it, e.g. ``{"optimiser": "adam", "lr": 1e-4}``.
+    """
+
+    name: str
+    parameters: Sequence[nn.Parameter]
+    optimiser: Mapping[str, Any] = field(default_factory=dict)
+
+
+class MethodConfig(Section):
+    """Settings that all methods share: the supervised loss ``ce_weight CE + dice_weight Dice`` (block B8)."""
+
+    ce_weight: float = Field(0.5, ge=0, description="weight of the cross-entropy on labelled patches")
+    dice_weight: float = Field(0.5, ge=0, description="weight of the squared-denominator Dice loss on labelled patches")
+    dice_background: bool = Field(True, description="average the Dice loss over all classes; false: over the foreground only")
+
+
+class Method(nn.Module):
+    """Base of all methods; see `docs/methods.md` for how to add one.
+
+    Args:
+        task: the problem.
+        config: the method's own settings, an instance of its ``Config``.
+        network: which network to build.
+
+    Attributes:
+        Config: the class of the settings.
+        uses_unlabelled: whether batches must hold unlabelled patches.
+        strong_views: whether batches must hold `Batch.unlabelled_strong`.
+        spatial_dims: the dimensions it is defined for.
+        family: its family, as ``fewmask methods`` prints it.
+        year: when it was published.
+        idea: itself in one line.
+    """
+
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+    uses_unlabelled: ClassVar[bool] = True
+    strong_views: ClassVar[bool] = False
+    spatial_dims: ClassVar[tuple[int, ...]] = (2, 3)
+    family: ClassVar[str] = ""
+    year: ClassVar[int] = 0
+    idea: ClassVar[str] = ""
+
+    def __init__(self, task: Task, config: MethodConfig, network: NetworkConfig) -> None:
+        super().__init__()
+        self.task = task
+        self.config = config
+        self.network_config = network
+
+    def build_network(self, **options: Any) -> nn.Module:
+        """A fresh network of the configured kind: image ``(B, C, *S)`` to logits ``(B, K, *S)``."""
+        return build_network(self.task, self.network_config, **options)
+
+    def phases(self) -> list[Phase]:
+        """The phases of the training, in order."""
+        return [Phase()]
+
+    def turns(self, phase: str) -> list[Turn]:
+        """The optimisers of a phase in the order of their turns; one for all that trains unless overridden."""
+        return [Turn("main", [p for p in self.parameters() if p.requires_grad])]
+
+    def forward(self, batch: Batch, progress: Progress) -> Step:
+        """The loss of one turn."""
+        raise TypeError(f"{type(self).__name__} must define forward(batch, progress)")
+
+    def after_step(self, progress: Progress) -> None:
+        """Called once after the optimisers of a step: teacher update, memory bank."""
+
+    def predictor(self) -> nn.Module:
+        """What prediction, evaluation and export use: image ``(B, C, *S)`` to class probabilities ``(B, K, *S)``."""
+        raise TypeError(f"{type(self).__name__} must define predictor()")
+
+    def supervised(self, logits: Tensor, labels: Tensor) -> Step:
+        """The supervised loss of the shared settings, logged as ``ce`` and ``dice_loss``."""
+        ce, dice = supervised_loss(logits, labels, background=self.config.dice_background)
+        return Step(self.config.ce_weight * ce + self.config.dice_weight * dice, {"ce": ce.detach(), "dice_loss": dice.detach()})
+
+
+class SoftmaxPredictor(nn.Module):
+    """Mean softmax of one or several networks: the usual `Method.predictor`."""
+
+    def __init__(self, *networks: nn.Module) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Class probabilities ``(B, K, *S)`` of images ``(B, C, *S)``."""
+        probabilities = [network(image).softmax(1) for network in self.networks]
+        return torch.stack(probabilities).mean(0) if len(probabilities) > 1 else probabilities[0]
+
+
+METHODS: Registry[Method] = Registry("method")
+register = METHODS.register
+
+
+def method_config(section: MethodSection) -> MethodConfig:
+    """The settings of a config's method section, checked by the method's own ``Config``.
+
+    Raises:
+        ConfigError: unknown method, unknown setting (with the nearest valid one) or a value out of range.
+    """
+    config: MethodConfig = validate(METHODS[section.name].Config, section.settings(), f"method {section.name}")
+    return config
+
+
+def build_method(task: Task, section: MethodSection, network: NetworkConfig) -> Method:
+    """The method that a config names, with freshly initialised networks (under torch's global seed).
+
+    Raises:
+        ConfigError: see `method_config`; or the method is not defined for the task's dimensions.
+    """
+    kind = METHODS[section.name]
+    if task.spatial_dims not in kind.spatial_dims:
+        raise ConfigError(f"method {section.name} is not defined in {task.spatial_dims}D, only in {kind.spatial_dims}")
+    return kind(task, method_config(section), network)

@@ -1,0 +1,69 @@
+"""CPS: two networks that learn from each other's hard pseudo-labels."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch import nn
+
+from fewmask.components.losses import cross_pseudo_loss
+from fewmask.components.ramps import RampConfig
+from fewmask.config import NetworkConfig
+from fewmask.methods.base import Batch, Method, MethodConfig, Progress, SoftmaxPredictor, Step, register
+from fewmask.networks import initialise
+from fewmask.task import Task
+
+
+@register("cps")
+class CrossPseudoSupervision(Method):
+    """Cross pseudo supervision (Chen, Yuan, Zeng & Wang, CVPR 2021), in its medical form.
+
+    Two networks of one architecture, told apart by their initialisation (Kaiming and Xavier), see the same patches; each takes the
+    other's argmax, without gradient, as the label of the unlabelled ones (block B24):
+
+        L = sum_k L_sup(z_l^k, y_l) + lambda(i) [CE(z_u^1, argmax z_u^2) + CE(z_u^2, argmax z_u^1)]
+
+    The original mixes unlabelled images by CutMix and, without it, puts the pseudo-label term on the labelled images too
+    (``include_labelled``); the field's 3D benchmarks do neither.
+    """
+
+    class Config(MethodConfig):
+        """Published medical values: weight 0.1."""
+
+        cross: RampConfig = Field(RampConfig(weight=0.1), description="lambda(i), the weight of the pseudo-label loss")
+        include_labelled: bool = Field(False, description="pseudo-label loss on labelled patches too, as the original without CutMix")
+        predict_with: Literal["first", "second", "mean"] = Field("first", description="which network predicts")
+
+    config: Config
+    family = "cross supervision"
+    year = 2021
+    idea = "two networks, unlike at birth, take each other's hard predictions as labels"
+
+    def __init__(self, task: Task, config: Config, network: NetworkConfig) -> None:
+        super().__init__(task, config, network)
+        self.first = initialise(self.build_network(), "kaiming")
+        self.second = initialise(self.build_network(), "xavier")
+
+    def forward(self, batch: Batch, progress: Progress) -> Step:
+        """Both supervised losses plus the ramped cross pseudo-label loss."""
+        first, second = self.first(batch.images), self.second(batch.images)
+        count = len(batch.labels)
+        step, other = self.supervised(first[:count], batch.labels), self.supervised(second[:count], batch.labels)
+        start = 0 if self.config.include_labelled else count
+        cross = cross_pseudo_loss(first[start:], second[start:])
+        weight = self.config.cross.at(progress)
+        step.loss = step.loss + other.loss + weight * cross
+        step.logs |= {"ce_second": other.logs["ce"], "dice_loss_second": other.logs["dice_loss"]}
+        step.logs |= {
+            "cross": cross.detach(),
+            "cross_weight": weight,
+            "agreement": (first[count:].argmax(1) == second[count:].argmax(1)).float().mean(),
+            "pseudo_foreground": (first[count:].argmax(1) > 0).float().mean(),
+        }
+        return step
+
+    def predictor(self) -> nn.Module:
+        """One network or the mean of both, as configured."""
+        chosen = {"first": [self.first], "second": [self.second], "mean": [self.first, self.second]}
+        return SoftmaxPredictor(*chosen[self.config.predict_with])

@@ -1,0 +1,141 @@
+"""Scoring a folder of predicted label maps against a folder of references."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fewmask.data.image import SUFFIXES, Image, read_label, suffix_of
+from fewmask.errors import DataError
+from fewmask.metrics.evaluation import Evaluation, Row, Unit
+from fewmask.metrics.score import Score, metric_names, score_labels
+
+
+def evaluate(
+    predictions: Path | str,
+    reference: Path | str,
+    class_names: Sequence[str] | None = None,
+    *,
+    unit: Unit = "mm",
+    nsd_tolerance: float | None = None,
+    cases: Iterable[str] | None = None,
+    allow_missing: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Score predicted label maps against references; one case is in memory at a time.
+
+    Args:
+        predictions: a folder of label maps, or one file.
+        reference: likewise. Files of two folders belong together by their names without the ending; two files always.
+        class_names: background first, label value = position; None: every value found is a class, ``class_1``...
+        unit: of the distances: millimetres by the reference's spacing, or voxels.
+        nsd_tolerance: also compute the surface Dice at this distance, in ``unit``.
+        cases: the names to score; None: every reference.
+        allow_missing: score a case without a prediction as all background instead of refusing.
+        progress: called with cases done and cases in all.
+
+    Raises:
+        DataError: a path is missing or of the wrong kind, a case lacks a file, two files carry one name, the two grids
+            of a case differ, or a label value has no class.
+        ConfigError: the tolerance is negative.
+    """
+    predicted, true = _matched(Path(predictions), Path(reference))
+    names = sorted(true) if cases is None else sorted(set(cases))
+    if unknown := [name for name in names if name not in true]:
+        raise DataError(f"{reference}: has no label map of {_listing(unknown)}; add the files or leave these cases out")
+    missing = [name for name in names if name not in predicted]
+    if missing and not allow_missing:
+        raise DataError(
+            f"{predictions}: has no prediction of {_listing(missing)}; add the files or let missing ones count as empty"
+        )
+    scores: dict[str, dict[int, Score]] = {}
+    for done, name in enumerate(names, start=1):
+        scores[name] = _score_case(predicted.get(name), true[name], class_names, unit, nsd_tolerance)
+        if progress is not None:
+            progress(done, len(names))
+    labels = _labels(class_names, scores.values())
+    absent = Score("absent", dict.fromkeys(metric_names(nsd_tolerance)))
+    found = ((name, label, scores[name].get(value, absent)) for name in names for value, label in labels.items())
+    rows = tuple(Row(name, label, score.status, score.metrics) for name, label, score in found)
+    extra = () if cases is not None else tuple(sorted(set(predicted) - set(true)))
+    return Evaluation(rows, tuple(labels.values()), unit, nsd_tolerance, tuple(missing), extra)
+
+
+def _score_case(
+    prediction: Path | None, reference: Path, class_names: Sequence[str] | None, unit: Unit, nsd_tolerance: float | None
+) -> dict[int, Score]:
+    true = read_label(reference)
+    predicted = true if prediction is None else read_label(prediction)
+    if not predicted.geometry.matches(true.geometry):
+        raise DataError(
+            f"{predicted.path}: its grid ({predicted.geometry.describe()}) is not that of {reference} "
+            f"({true.geometry.describe()}) or lies elsewhere; resample the prediction onto the reference"
+        )
+    highest = max(_highest(predicted, class_names), _highest(true, class_names))
+    values = np.zeros_like(true.data) if prediction is None else predicted.data
+    spacing = true.geometry.spacing if unit == "mm" else None
+    return score_labels(values, true.data, len(class_names) if class_names else highest + 1, spacing, nsd_tolerance)
+
+
+def _highest(label: Image, class_names: Sequence[str] | None) -> int:
+    highest = int(label.data.max(initial=0))
+    if class_names and highest >= len(class_names):
+        raise DataError(
+            f"{label.path}: holds the label value {highest}, but the classes end at {len(class_names) - 1} "
+            f"({class_names[-1]}); renumber the labels or name more classes"
+        )
+    return highest
+
+
+def _labels(class_names: Sequence[str] | None, scores: Iterable[Mapping[int, Score]]) -> dict[int, str]:
+    """Label value to class name; without names, of the values that any case holds."""
+    if class_names:
+        return dict(enumerate(class_names[1:], start=1))
+    found = {value for case in scores for value, score in case.items() if score.status != "absent"}
+    return {value: f"class_{value}" for value in sorted(found)}
+
+
+def _matched(predictions: Path, reference: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """The files of both sides by case name."""
+    for path in (predictions, reference):
+        if not path.exists():
+            raise DataError(f"{path}: there is no such file or folder; check the path")
+    if predictions.is_dir() != reference.is_dir():
+        raise DataError(
+            f"{predictions} and {reference}: one is a folder, the other a file; give two folders or two files"
+        )
+    if reference.is_dir():
+        return _files(predictions), _files(reference)
+    name = _stem(reference)
+    return {name: predictions}, {name: reference}
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for path in _label_maps(folder):
+        if other := files.get(_stem(path)):
+            raise DataError(f"{folder}: {other.name} and {path.name} carry one case name; remove one of them")
+        files[_stem(path)] = path
+    if not files:
+        raise DataError(
+            f"{folder}: holds no label map; give a folder with files that end in one of {', '.join(SUFFIXES)}"
+        )
+    return files
+
+
+def _label_maps(folder: Path) -> Iterator[Path]:
+    """The label maps right in a folder; hidden files and other formats are passed over."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(SUFFIXES):
+            yield path
+
+
+def _stem(path: Path) -> str:
+    return path.name[: -len(suffix_of(path))]
+
+
+def _listing(names: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{len(names)} case{'s' if len(names) > 1 else ''}: {', '.join(names[:most])}{more}"

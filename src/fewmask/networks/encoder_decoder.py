@@ -1,0 +1,96 @@
+"""What the families with one encoder of five levels and one or more decoders share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from fewmask.networks.base import Network, NetworkOutput
+from fewmask.networks.blocks import conv
+
+
+class Decoded(NamedTuple):
+    """What a decoder gives.
+
+    Attributes:
+        logits: ``(B, K, *S)``, one per scale; full resolution first.
+        half: its features at half resolution, ``(B, 2 width, *S / 2)``.
+        before_dropout: its last features ``(B, width, *S)``.
+        last: the same after dropout, as the output convolution sees them.
+    """
+
+    logits: list[Tensor]
+    half: Tensor
+    before_dropout: Tensor
+    last: Tensor
+
+
+class EncoderDecoder(Network):
+    """One encoder, decoders that differ in how they double the resolution, extra heads on the first decoder.
+
+    Taps: ``encoder`` (level four, ``8 width`` channels at 1/8), ``bottleneck`` (level five after its dropout, ``16
+    width`` at 1/16), ``half`` (``2 width`` at 1/2), ``before_dropout`` and ``last`` (``width`` at full resolution).
+    The latter three are the first decoder's; those of the second are called ``half.1``, ``before_dropout.1`` and
+    ``last.1``, and so on.
+
+    Args:
+        dims: 2 or 3.
+        in_channels: channels of the image.
+        num_classes: classes with the background.
+        encoder: image to five feature maps, shallow to deep.
+        decoders: each turns these five maps into a `Decoded`.
+        width: channels of the last features.
+        heads: extra 1x1 convolutions by name, with their number of output channels; signed distances, say.
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        in_channels: int,
+        num_classes: int,
+        *,
+        encoder: nn.Module,
+        decoders: Sequence[nn.Module],
+        width: int,
+        heads: Mapping[str, int] | None,
+    ) -> None:
+        super().__init__(dims, in_channels, num_classes)
+        self.encoder = encoder
+        self.decoders = nn.ModuleList(decoders)
+        self.heads = nn.ModuleDict({name: conv(dims, width, channels, 1) for name, channels in (heads or {}).items()})
+
+    def encode(self, image: Tensor) -> list[Tensor]:
+        """The encoder's five feature maps, shallow to deep; a method may perturb them before it calls `decode`.
+
+        Raises:
+            ConfigError: see `check_image`.
+        """
+        self.check_image(image)
+        features: list[Tensor] = self.encoder(image)
+        return features
+
+    def decode(self, features: Sequence[Tensor], decoder: int = 0) -> Decoded:
+        """One decoder on the feature maps of `encode`."""
+        decoded: Decoded = self.decoders[decoder](features)
+        return decoded
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits ``(B, K, *S)`` of the first decoder; the others and the heads are not computed."""
+        return self.decode(self.encode(image)).logits[0]
+
+    def forward_all(self, image: Tensor) -> NetworkOutput:
+        """Every decoder, head and tap of images ``(B, C, *S)``."""
+        features = self.encode(image)
+        decoded = [self.decode(features, k) for k in range(len(self.decoders))]
+        taps = {"encoder": features[-2], "bottleneck": features[-1]}
+        for k, one in enumerate(decoded):
+            suffix = f".{k}" if k else ""
+            taps |= {
+                f"half{suffix}": one.half,
+                f"before_dropout{suffix}": one.before_dropout,
+                f"last{suffix}": one.last,
+            }
+        heads = {name: head(decoded[0].last) for name, head in self.heads.items()}
+        return NetworkOutput([logits for one in decoded for logits in one.logits], heads, taps)

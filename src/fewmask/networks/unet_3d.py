@@ -1,0 +1,123 @@
+"""The 3D U-Net of the semi-supervised field (block B2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from fewmask.networks.base import register
+from fewmask.networks.blocks import NormName, channel_dropout, conv, conv_stack, upsample
+from fewmask.networks.encoder_decoder import Decoded, EncoderDecoder
+from fewmask.networks.init import initialise
+
+_CENTRE_RATE, _LAST_RATE = 0.3, 0.3
+_PYRAMID_RATES = (0.5, 0.3, 0.2, 0.1)
+
+
+@register("unet-3d")
+class UNet3D(EncoderDecoder):
+    """3D U-Net (Cicek et al., MICCAI 2016) in the form of the field's benchmarks.
+
+    Two convolutions (kernel 3, instance norm without affine part, ReLU) per level of 16 to 256 channels, max-pooling,
+    trilinear upsampling (corners not aligned), concatenated skips, Kaiming initialisation.
+
+    Args:
+        dims: 3.
+        in_channels: channels of the image.
+        num_classes: classes with the background.
+        width: channels of the first level; doubles per level.
+        norm: instance as published; batch, group or none.
+        dropout: none given: the published rates, element-wise 0.3 at the centre and before the output, or with
+            ``pyramid`` channel-wise 0.5, 0.3, 0.2, 0.1 after the decoder's stages, deep to shallow. A number replaces
+            each of them.
+        pyramid: one head per decoder stage, all upsampled to full size, as URPC trains it (Luo et al., MICCAI 2021):
+            four logits, full resolution first; 5 884 504 parameters with one channel and two classes.
+        heads: extra outputs by name with their channels.
+
+    Raises:
+        ConfigError: the images are not 3D, or an unknown norm.
+    """
+
+    spatial_dims = (3,)
+    idea = "3D U-Net with instance norm; the usual choice for BraTS"
+
+    def __init__(
+        self,
+        dims: int,
+        in_channels: int,
+        num_classes: int,
+        *,
+        width: int = 16,
+        norm: NormName = "instance",
+        dropout: float | None = None,
+        pyramid: bool = False,
+        heads: Mapping[str, int] | None = None,
+    ) -> None:
+        # The pyramid has its dropouts in the decoder only.
+        centre = 0.0 if pyramid else _CENTRE_RATE if dropout is None else dropout
+        super().__init__(
+            dims,
+            in_channels,
+            num_classes,
+            encoder=UNet3DEncoder(in_channels, width, norm, centre),
+            decoders=[UNet3DDecoder(num_classes, width, norm, dropout, pyramid)],
+            width=width,
+            heads=heads,
+        )
+        initialise(self, "kaiming")
+
+
+class UNet3DEncoder(nn.Module):
+    """Five levels of two convolutions, max-pooling between them, dropout at the centre."""
+
+    def __init__(self, in_channels: int, width: int, norm: NormName, dropout: float) -> None:
+        super().__init__()
+        widths = [in_channels, *(width * 2**level for level in range(5))]
+        self.blocks = nn.ModuleList(conv_stack(3, a, b, norm, 2) for a, b in pairwise(widths))
+        self.pool = nn.MaxPool3d(2)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Image ``(B, C, *S)`` to five feature maps, shallow to deep."""
+        features = [self.blocks[0](image)]
+        for block in self.blocks[1:]:
+            features.append(block(self.pool(features[-1])))
+        features[-1] = self.dropout(features[-1])
+        return features
+
+
+class UNet3DDecoder(nn.Module):
+    """Four stages of upsampling, concatenation and two convolutions, with one or four heads."""
+
+    def __init__(self, num_classes: int, width: int, norm: NormName, dropout: float | None, pyramid: bool) -> None:
+        super().__init__()
+        widths = [width * 2**level for level in (4, 3, 2, 1, 0)]
+        self.up = upsample(3, "linear", align_corners=False)
+        self.blocks = nn.ModuleList(conv_stack(3, a + b, b, norm, 2) for a, b in pairwise(widths))
+        self.dropouts = _dropouts(dropout, pyramid)
+        self.outputs = nn.ModuleList([conv(3, width, num_classes, 1)])
+        for level in range(1, 4 if pyramid else 1):
+            head = conv(3, width * 2**level, num_classes, 1)
+            self.outputs.append(nn.Sequential(head, upsample(3, "linear", 2**level, align_corners=False)))
+
+    def forward(self, features: Sequence[Tensor]) -> Decoded:
+        """Five feature maps, shallow to deep, to logits and features."""
+        x, clean = features[-1], features[-1]
+        stages: list[Tensor] = []
+        for block, dropout, skip in zip(self.blocks, self.dropouts, reversed(features[:-1]), strict=True):
+            clean = block(torch.cat([skip, self.up(x)], 1))
+            x = dropout(clean)
+            stages.insert(0, x)
+        logits = [output(stage) for output, stage in zip(self.outputs, stages, strict=False)]
+        return Decoded(logits, half=stages[1], before_dropout=clean, last=x)
+
+
+def _dropouts(dropout: float | None, pyramid: bool) -> nn.ModuleList:
+    """One layer per decoder stage, deep to shallow."""
+    if pyramid:
+        return nn.ModuleList(channel_dropout(3, rate if dropout is None else dropout) for rate in _PYRAMID_RATES)
+    last = nn.Dropout(_LAST_RATE if dropout is None else dropout)
+    return nn.ModuleList([nn.Identity(), nn.Identity(), nn.Identity(), last])
