@@ -34,24 +34,33 @@ class PreprocessConfig(Section):
     """From the scan as it lies on disk to the array that networks see."""
 
     orientation: Literal["canonical", "keep"] = Field(
-        "canonical", description="canonical: 3D axes turned to the nearest right-anterior-superior order; keep: as stored"
+        "canonical",
+        description="canonical: 3D axes turned to the nearest right-anterior-superior order; keep: as stored",
     )
     spacing: Literal["keep", "median"] | Lengths = Field(
         "keep", description="keep: no resampling; median: the training scans' median; or millimetres per axis"
     )
-    size: Sizes | None = Field(None, description="resize every image to this many voxels per axis (2D practice); replaces spacing")
-    normalisation: Literal["zscore", "minmax", "window", "none"] = Field(
-        "zscore", description="per image and channel: zero mean and unit variance, [0, 1], a fixed intensity window to [0, 1], or none"
+    size: Sizes | None = Field(
+        None, description="resize every image to this many voxels per axis (2D practice); replaces spacing"
     )
-    window: Lengths | None = Field(None, description="lowest and highest intensity for normalisation: window, e.g. [-125, 275] HU")
+    normalisation: Literal["zscore", "minmax", "window", "none"] = Field(
+        "zscore",
+        description="per image and channel: zero mean and unit variance, [0, 1], a fixed intensity window to [0, 1], or none",
+    )
+    window: Lengths | None = Field(
+        None, description="lowest and highest intensity for normalisation: window, e.g. [-125, 275] HU"
+    )
     crop: Literal["none", "nonzero", "body"] = Field(
-        "none", description="box around what is not empty; needs no label. nonzero: voxels other than 0; body: largest bright component"
+        "none",
+        description="box around what is not empty; needs no label. nonzero: voxels other than 0; body: largest bright component",
     )
     crop_margin: int = Field(4, ge=0, description="voxels left around the cropped box")
 
     @model_validator(mode="after")
     def _window_matches(self) -> Self:
-        if self.normalisation == "window" and (self.window is None or len(self.window) != 2 or self.window[0] >= self.window[1]):
+        if self.normalisation == "window" and (
+            self.window is None or len(self.window) != 2 or self.window[0] >= self.window[1]
+        ):
             raise ValueError("normalisation: window needs window: [lowest, highest]")
         if self.size is not None and self.spacing != "keep":
             raise ValueError("set either size or spacing, not both")
@@ -64,8 +73,14 @@ class SamplingConfig(Section):
     patch_size: Sizes | None = Field(None, description="voxels per axis; none: chosen from the data")
     labelled: int = Field(2, ge=1, description="labelled patches in a batch (B_l)")
     unlabelled: int = Field(2, ge=1, description="unlabelled patches in a batch (B_u), for the methods that use them")
-    foreground: float = Field(0.0, ge=0, le=1, description="share of labelled patches centred on a voxel of a random foreground class")
-    margin: int = Field(3, ge=0, description="where a side is not larger than the patch: extra zeros at both ends, as the field's random crop")
+    foreground: float = Field(
+        0.0, ge=0, le=1, description="share of labelled patches centred on a voxel of a random foreground class"
+    )
+    margin: int = Field(
+        3,
+        ge=0,
+        description="where a side is not larger than the patch: extra zeros at both ends, as the field's random crop",
+    )
     workers: int = Field(1, ge=0, description="loader processes; the samples are the same whatever the number")
 
 
@@ -73,9 +88,13 @@ class AugmentConfig(Section):
     """Random changes of a patch; an unlabelled patch gets the same kinds as a labelled one."""
 
     rotate_flip: bool = Field(True, description="quarter turns in the axial plane and flips along one of its axes")
-    always_flip: bool = Field(False, description="the field's released code: always one flip, so that no patch keeps its handedness")
+    always_flip: bool = Field(
+        False, description="the field's released code: always one flip, so that no patch keeps its handedness"
+    )
     rotate_degrees: float = Field(0.0, ge=0, le=180, description="largest random in-plane rotation; 0: none")
-    intensity: float = Field(0.0, ge=0, le=1, description="probability of a random brightness, contrast and gamma change")
+    intensity: float = Field(
+        0.0, ge=0, le=1, description="probability of a random brightness, contrast and gamma change"
+    )
 
 
 class NetworkConfig(Section):
@@ -83,7 +102,9 @@ class NetworkConfig(Section):
 
     name: str | None = Field(None, description="none: vnet in 3D, unet-2d in 2D; `fewmask networks` lists all")
     width: int = Field(16, ge=1, description="channels of the first level; doubles per level")
-    norm: Literal["batch", "instance", "group", "none"] | None = Field(None, description="none given: the network's published choice")
+    norm: Literal["batch", "instance", "group", "none"] | None = Field(
+        None, description="none given: the network's published choice"
+    )
     dropout: float | None = Field(None, ge=0, lt=1, description="none given: the network's published rates")
 
 
@@ -117,7 +138,9 @@ class TrainConfig(Section):
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = Field(1, ge=1)
     seed: int = Field(0, ge=0)
-    validate_every: int = Field(200, ge=1, description="iterations between two validations, where the split has validation cases")
+    validate_every: int = Field(
+        200, ge=1, description="iterations between two validations, where the split has validation cases"
+    )
     checkpoint_every: int = Field(200, ge=1, description="iterations between two checkpoints")
     log_every: int = Field(10, ge=1, description="iterations between two rows of metrics.csv")
     tensorboard: bool = Field(False, description="also write TensorBoard events (needs fewmask[tensorboard])")
@@ -129,7 +152,9 @@ class InferenceConfig(Section):
     stride: Sizes | None = Field(None, description="voxels between two windows; none: half the patch")
     weighting: Literal["uniform", "gaussian"] = Field("uniform", description="how overlapping windows are averaged")
     window_batch: int = Field(1, ge=1, description="windows that go through the network at once")
-    checkpoint: Literal["auto", "last", "best"] = Field("auto", description="auto: best on validation where there was one, else last")
+    checkpoint: Literal["auto", "last", "best"] = Field(
+        "auto", description="auto: best on validation where there was one, else last"
+    )
     flips: bool = Field(False, description="average over mirrored copies of each window (test-time augmentation)")
     largest_component: bool = Field(False, description="keep the largest connected component of each foreground class")
 
@@ -138,7 +163,9 @@ class EvaluationConfig(Section):
     """How predictions are scored."""
 
     unit: Literal["mm", "voxel"] = Field("mm", description="unit of the distances")
-    nsd_tolerance: float | None = Field(None, gt=0, description="also report the surface Dice at this tolerance, as nsd@t")
+    nsd_tolerance: float | None = Field(
+        None, gt=0, description="also report the surface Dice at this tolerance, as nsd@t"
+    )
 
 
 class Experiment(Section):
@@ -212,7 +239,12 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        if key == "method" and isinstance(value, Mapping) and isinstance(old, Mapping) and value.get("name", old.get("name")) != old.get("name"):
+        if (
+            key == "method"
+            and isinstance(value, Mapping)
+            and isinstance(old, Mapping)
+            and value.get("name", old.get("name")) != old.get("name")
+        ):
             old = {}
         merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return merged

@@ -31,7 +31,9 @@ class Registry(Generic[T]):
         def enter(item: type[T]) -> type[T]:
             taken = self._items.get(name)
             if taken is not None and taken.__qualname__ != item.__qualname__:
-                raise ConfigError(f"{self.kind} name {name!r} is already taken by {taken.__module__}.{taken.__qualname__}")
+                raise ConfigError(
+                    f"{self.kind} name {name!r} is already taken by {taken.__module__}.{taken.__qualname__}"
+                )
             self._items[name] = item
             return item
 

@@ -49,7 +49,9 @@ class Segmenter:
         values = merge(values, {"method": {"name": self.method}} if self.method else {})
         return load_experiment(changes=merge(values, self.settings))
 
-    def fit(self, dataset: Dataset | Path | str, split: Split | None = None, output: Path | str | None = None) -> Segmenter:
+    def fit(
+        self, dataset: Dataset | Path | str, split: Split | None = None, output: Path | str | None = None
+    ) -> Segmenter:
         """Train.
 
         Args:
@@ -88,7 +90,9 @@ class Segmenter:
 
             found = find_scans(Path(scan), predictor.task.in_channels)
             if len(found) != 1:
-                raise ConfigError(f"{scan}: holds {len(found)} scans; give one file, or use fewmask predict for a folder")
+                raise ConfigError(
+                    f"{scan}: holds {len(found)} scans; give one file, or use fewmask predict for a folder"
+                )
             return predictor.predict(found[0].read(predictor.channels))
         return predictor.predict_array(scan)
 

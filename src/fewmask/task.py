@@ -36,4 +36,7 @@ class Task:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Task:
         """The inverse of `to_dict`; lists become tuples."""
-        return cls(**{key: tuple(value) if isinstance(value, list | tuple) else value for key, value in values.items()})
+        plain: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+        }
+        return cls(**plain)

@@ -5,17 +5,25 @@ import time
 
 import numpy as np
 import pytest
-from helpers import SHARED, edit_json, write_dataset, write_scan
 
 from fewmask.data.dataset import Dataset
 from fewmask.data.image import Geometry, write_image
 from fewmask.data.split import Split
 from fewmask.errors import DataError
+from helpers import SHARED, edit_json, write_dataset, write_scan
 
 
 @pytest.mark.parametrize(
     ("dims", "channels", "ending"),
-    [(3, 1, ".nii.gz"), (3, 2, ".mha"), (2, 3, ".png"), (2, 1, ".png"), (2, 3, ".jpg"), (2, 2, ".tif"), (2, 1, ".nii.gz")],
+    [
+        (3, 1, ".nii.gz"),
+        (3, 2, ".mha"),
+        (2, 3, ".png"),
+        (2, 1, ".png"),
+        (2, 3, ".jpg"),
+        (2, 2, ".tif"),
+        (2, 1, ".nii.gz"),
+    ],
 )
 def test_folders_of_every_kind(tmp_path, dims, channels, ending):
     root = write_dataset(tmp_path, 2, dims, channels, classes=3, ending=ending, test=1, unlabelled=2)
@@ -33,7 +41,9 @@ def test_folders_of_every_kind(tmp_path, dims, channels, ending):
 
 def test_channels_are_stacked_in_their_order(tmp_path):
     data = Dataset.open(write_dataset(tmp_path, 1, channels=3))
-    write_scan(tmp_path / "imagesTr", "case_000", np.arange(3.0)[:, None, None, None] * np.ones((3, 20, 18, 14)), ".nii.gz")
+    write_scan(
+        tmp_path / "imagesTr", "case_000", np.arange(3.0)[:, None, None, None] * np.ones((3, 20, 18, 14)), ".nii.gz"
+    )
     assert data.read("case_000").data.mean(axis=(1, 2, 3)).tolist() == [0, 1, 2]
 
 
@@ -98,7 +108,9 @@ def test_wrong_descriptions_are_one_clear_sentence(tmp_path, changes, message):
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "cannot be read as JSON"), ("[]", "must hold an object"), (None, "is missing")])
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "cannot be read as JSON"), ("[]", "must hold an object"), (None, "is missing")]
+)
 def test_unreadable_descriptions_show_an_example(tmp_path, text, message):
     if text is not None:
         (tmp_path / "dataset.json").write_text(text)
@@ -111,7 +123,9 @@ def test_version_1_descriptions(tmp_path):
     values = {"modality": {"0": "CT"}, "labels": {"0": "background", "1": "liver"}, "numTraining": 1}
     (tmp_path / "dataset.json").write_text(json.dumps(values))
     data = Dataset.open(tmp_path)
-    assert data.class_names == ("background", "liver") and data.channel_names == ("CT",) and data.file_ending == ".nii.gz"
+    assert (
+        data.class_names == ("background", "liver") and data.channel_names == ("CT",) and data.file_ending == ".nii.gz"
+    )
     assert data.name == tmp_path.name
 
 
@@ -153,10 +167,12 @@ def test_splits_that_do_not_fit_are_refused(tmp_path):
     data = Dataset.open(write_dataset(tmp_path, 3, unlabelled=1))
     with pytest.raises(DataError, match="'extra_000' has no label"):
         data.save_split("x", Split(labelled=("extra_000",)))
-    with pytest.raises(DataError, match="has no case '../secret'"):
+    with pytest.raises(DataError, match=r"has no case '\.\./secret'"):
         data.save_split("x", Split(labelled=("../secret",)))
-    (tmp_path / "splits.json").write_text('{"splits": {"x": {"labelled": ["case_000"], "test": ["case_000"], "odd": 1}}}')
-    with pytest.raises(DataError, match="split 'x' is not valid.*odd"):
+    (tmp_path / "splits.json").write_text(
+        '{"splits": {"x": {"labelled": ["case_000"], "test": ["case_000"], "odd": 1}}}'
+    )
+    with pytest.raises(DataError, match=r"split 'x' is not valid.*odd"):
         data.load_split("x")
     (tmp_path / "splits.json").write_text("[")
     with pytest.raises(DataError, match=r"splits\.json: cannot be read"):
@@ -164,7 +180,9 @@ def test_splits_that_do_not_fit_are_refused(tmp_path):
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the public data sets are not on this machine")
-@pytest.mark.parametrize(("name", "channels", "dims", "train", "test"), [("001_LeftAtrium", 1, 3, 80, 12), ("002_PH2", 3, 2, 140, 30)])
+@pytest.mark.parametrize(
+    ("name", "channels", "dims", "train", "test"), [("001_LeftAtrium", 1, 3, 80, 12), ("002_PH2", 3, 2, 140, 30)]
+)
 def test_real_folders(name, channels, dims, train, test):
     data = Dataset.open(SHARED / f"Dataset{name}")
     assert len(data.ids("train", labelled=True)) == train and len(data.ids("test", labelled=True)) == test

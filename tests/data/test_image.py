@@ -34,7 +34,9 @@ def test_volume_round_trip(tmp_path, suffix, affine):
     for geometry in (label.geometry, image.geometry, read_geometry(path)):
         assert geometry.shape == values.shape
         np.testing.assert_allclose(geometry.affine, affine, atol=2e-6)
-    assert sorted(file.suffix for file in tmp_path.iterdir()) == sorted({path.suffix} | ({".zraw"} if suffix == ".mhd" else set()))
+    assert sorted(file.suffix for file in tmp_path.iterdir()) == sorted(
+        {path.suffix} | ({".zraw"} if suffix == ".mhd" else set())
+    )
 
 
 @pytest.mark.parametrize("suffix", [*VOLUMES, ".tif"])
@@ -55,7 +57,9 @@ def test_2d_round_trip(tmp_path, suffix):
 
 def test_tiff_stack_round_trip(tmp_path):
     values, path = volume((5, 6, 7)), tmp_path / "stack.tiff"
-    write_image(path, values, Geometry.plain(values.shape))
+    write_image(path, values, Geometry(values.shape, np.diag([0.5, 0.75, 3, 1])))
+    assert (tmp_path / "stack.json").read_text() == '{"spacing": [3.0, 0.75, 0.5]}'
+    assert read_label(path).geometry.spacing == (0.5, 0.75, 3.0) == read_geometry(path).spacing
     assert tifffile.imread(path).shape == (7, 6, 5)
     assert np.array_equal(read_label(path).data, values) and read_geometry(path).shape == (5, 6, 7)
 
@@ -90,7 +94,17 @@ def test_nifti_header_carries_over(tmp_path):
     scan = read_image(tmp_path / "scan.nii.gz")
     write_image(tmp_path / "out.nii.gz", volume(seed=1), scan.geometry, like=scan.path)
     before, after = nibabel.load(scan.path), nibabel.load(tmp_path / "out.nii.gz")
-    for field in ("sform_code", "qform_code", "srow_x", "srow_y", "srow_z", "quatern_b", "qoffset_x", "pixdim", "xyzt_units"):
+    for field in (
+        "sform_code",
+        "qform_code",
+        "srow_x",
+        "srow_y",
+        "srow_z",
+        "quatern_b",
+        "qoffset_x",
+        "pixdim",
+        "xyzt_units",
+    ):
         assert np.array_equal(before.header[field], after.header[field]), field
     assert after.get_data_dtype() == np.uint8 and not after.header.extensions
     assert np.array_equal(read_label(tmp_path / "out.nii.gz").data, volume(seed=1))
@@ -262,7 +276,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     monkeypatch.setattr(nibabel, "save", fail)
     with pytest.raises(DataError, match="No space left"):
         write_image(path, volume(seed=1), geometry)
-    assert np.array_equal(read_label(path).data, volume()) and [file.name for file in tmp_path.iterdir()] == ["x.nii.gz"]
+    assert np.array_equal(read_label(path).data, volume()) and [file.name for file in tmp_path.iterdir()] == [
+        "x.nii.gz"
+    ]
 
 
 def test_suffixes_and_matching():
@@ -278,7 +294,9 @@ def test_suffixes_and_matching():
 
 def test_gzip_without_its_end_is_refused(tmp_path):
     """A file whose last block is cut holds all header bytes and most voxels: it must not come back half zero."""
-    write_image(tmp_path / "x.nii.gz", np.random.default_rng(0).integers(0, 256, (30, 30, 30)), Geometry.plain((30, 30, 30)))
+    write_image(
+        tmp_path / "x.nii.gz", np.random.default_rng(0).integers(0, 256, (30, 30, 30)), Geometry.plain((30, 30, 30))
+    )
     data = gzip.compress(gzip.decompress((tmp_path / "x.nii.gz").read_bytes()))
     (tmp_path / "x.nii.gz").write_bytes(data[:-2000])
     with pytest.raises(DataError, match="truncated"):

@@ -70,6 +70,7 @@ def test_every_orientation_and_crop_comes_back_bit_by_bit(order, signs, sides, c
     affine = affine_of(order, signs, (0.5, 1.0, 3.0))
     preprocessor = Preprocessor(plain(crop=crop, crop_margin=0), 3)
     prepared, record = preprocessor.image(image_of(data.astype(np.float32), affine))
+    assert prepared.flags.c_contiguous
     # Every voxel keeps its value and its place in the patient.
     places = np.stack(np.indices(record.shape)).reshape(3, -1)
     patient = np.array(record.affine) @ np.vstack([places, np.ones(places.shape[1])])
@@ -143,9 +144,9 @@ def test_a_fine_pattern_fades_instead_of_aliasing() -> None:
 def test_label_volume_is_kept(factor: float) -> None:
     old = (60, 60, 60)
     new = tuple(round(side / factor) for side in old)
-    for labels in (ball(old, (20, 18, 16)), slanted_tube(old)):
+    for labels, tolerance in ((ball(old, (20, 18, 16)), 0.02), (slanted_tube(old), 0.12)):
         volume = resample_label(labels, new).sum() * np.prod(old) / np.prod(new)
-        assert volume / labels.sum() == pytest.approx(1, abs=0.06)
+        assert volume / labels.sum() == pytest.approx(1, abs=tolerance)
 
 
 def test_a_tie_goes_to_the_nearest_voxel_not_to_the_background() -> None:

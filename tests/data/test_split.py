@@ -3,7 +3,6 @@
 import re
 
 import pytest
-from helpers import edit_json, write_dataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -13,6 +12,7 @@ from fewmask.data.description import Description
 from fewmask.data.layout import Case
 from fewmask.data.split import Split
 from fewmask.errors import ConfigError, DataError, FewmaskWarning
+from helpers import edit_json, write_dataset
 
 
 def names_only(tmp_path, ids, patients=None, order=None, test=(), unlabelled=()):
@@ -55,7 +55,9 @@ def test_the_choice_depends_on_the_seed_only(tmp_path):
     assert len({forward.split(5, seed=seed).labelled for seed in range(10)}) == 10
 
 
-@pytest.mark.parametrize(("labelled", "count"), [(None, 20), (1.0, 20), (1, 1), (0.1, 2), (0.01, 1), (20, 20), (0.33, 7)])
+@pytest.mark.parametrize(
+    ("labelled", "count"), [(None, 20), (1.0, 20), (1, 1), (0.1, 2), (0.01, 1), (20, 20), (0.33, 7)]
+)
 def test_counts_and_fractions(tmp_path, labelled, count):
     split = names_only(tmp_path, TWENTY).split(labelled)
     assert len(split.labelled) == count and len(split.unlabelled) == 20 - count

@@ -24,7 +24,9 @@ class Teacher(nn.Module):
 
     updates: Tensor
 
-    def __init__(self, student: nn.Module, decay: float = 0.99, buffers: Literal["own", "copy", "average"] = "own") -> None:
+    def __init__(
+        self, student: nn.Module, decay: float = 0.99, buffers: Literal["own", "copy", "average"] = "own"
+    ) -> None:
         super().__init__()
         self.network = copy.deepcopy(student).requires_grad_(False)
         self.decay = decay
@@ -45,10 +47,10 @@ class Teacher(nn.Module):
             mine.lerp_(theirs.to(mine.dtype), 1 - decay)
         if self.buffer_rule != "own":
             blend = 1.0 if self.buffer_rule == "copy" else 1 - decay
-            for mine, theirs in zip(self.network.buffers(), student.buffers(), strict=True):
-                if mine.is_floating_point():
-                    mine.lerp_(theirs, blend)
+            for buffer, source in zip(self.network.buffers(), student.buffers(), strict=True):
+                if buffer.is_floating_point():
+                    buffer.lerp_(source, blend)
                 else:
-                    mine.copy_(theirs)
+                    buffer.copy_(source)
         self.updates += 1
         return self

@@ -15,7 +15,9 @@ from fewmask.config import AugmentConfig
 Array = NDArray[Any]
 
 
-def augment(image: Array, label: Array | None, config: AugmentConfig, rng: np.random.Generator) -> tuple[Array, Array | None]:
+def augment(
+    image: Array, label: Array | None, config: AugmentConfig, rng: np.random.Generator
+) -> tuple[Array, Array | None]:
     """A random variant of a patch; image and label move together, intensities change in the image alone."""
     if config.rotate_degrees:
         image, label = rotate(image, label, rng.uniform(-config.rotate_degrees, config.rotate_degrees))
@@ -68,10 +70,10 @@ def change_intensity(image: Array, rng: np.random.Generator, strength: float = 1
     if high > low:
         image = ((image - low) / (high - low)) ** gamma * (high - low) + low
     mean = image.mean()
-    return ((image - mean) * gain + mean + shift).astype(np.float32)
+    return np.asarray((image - mean) * gain + mean + shift, dtype=np.float32)
 
 
 def strong_view(image: Array, rng: np.random.Generator) -> Array:
     """The strong view of an unlabelled patch: a large intensity change and noise; its geometry stays."""
     changed = change_intensity(image, rng, strength=2.0)
-    return (changed + rng.normal(0, 0.1, image.shape)).astype(np.float32)
+    return np.asarray(changed + rng.normal(0, 0.1, image.shape), dtype=np.float32)

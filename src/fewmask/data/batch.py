@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,8 +30,8 @@ class Batch:
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The batch with ``change`` applied to every tensor, for example a move to a device."""
-        values = ((f.name, getattr(self, f.name)) for f in fields(self))
-        return Batch(**{name: None if value is None else change(value) for name, value in values})
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Batch(**{name: None if value is None else change(value) for name, value in values.items()})
 
     @property
     def images(self) -> Tensor:

@@ -7,6 +7,8 @@ names the files that carry one.
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ def read(path: Path, label: bool) -> tuple[np.ndarray, Geometry]:
     values = _read_tiff(path) if path.suffix.lower() in TIFF else None
     if values is None:
         values = _read_pillow(path, label)
-    return values, Geometry.plain(values.shape[1:])
+    return values, _geometry(path, values.shape[1:])
 
 
 def read_geometry(path: Path) -> Geometry:
@@ -45,19 +47,33 @@ def read_geometry(path: Path) -> Geometry:
     with tifffile.TiffFile(path) as file:
         axes, shape = file.series[0].axes, file.series[0].shape
     pages = int(np.prod([n for axis, n in zip(axes, shape, strict=True) if axis not in "YXSC"], initial=1))
-    return Geometry.plain((columns, rows, pages) if pages > 1 else (rows, columns))
+    return _geometry(path, (columns, rows, pages) if pages > 1 else (rows, columns))
 
 
 def write(path: Path, data: np.ndarray, geometry: Geometry, like: Path | None) -> None:
-    """Write ``data``: 2D uint8, or in TIFF also float32 and 3D (as pages); ``like`` has no header to take over."""
+    """Write ``data``: 2D uint8, or in TIFF also float32 and 3D (as pages, spacing beside); ``like`` is unused."""
     if path.suffix.lower() in TIFF:
         import tifffile
 
         tifffile.imwrite(path, data.T if data.ndim == 3 else data, photometric="minisblack", compression="zlib")
+        if data.ndim == 3:
+            path.with_suffix(".json").write_text(json.dumps({"spacing": geometry.spacing[::-1]}), encoding="utf-8")
         return
     from PIL import Image
 
     Image.fromarray(data).save(path)
+
+
+def _geometry(path: Path, shape: tuple[int, ...]) -> Geometry:
+    """Unit spacing, or for a TIFF stack that of the JSON file beside it, in (z, y, x) as nnU-Net has it."""
+    geometry = Geometry.plain(shape)
+    if len(shape) == 3:
+        stem = path.name.removesuffix(path.suffix)
+        for name in (f"{re.sub(r'_[0-9]{4}$', '', stem)}.json", f"{stem}.json"):
+            if (path.parent / name).is_file():
+                spacing = json.loads((path.parent / name).read_text(encoding="utf-8"))["spacing"]
+                return Geometry(geometry.shape, np.diag([*(float(length) for length in reversed(spacing)), 1.0]))
+    return geometry
 
 
 def exif_orientation(path: Path) -> int:

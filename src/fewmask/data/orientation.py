@@ -22,7 +22,7 @@ def reorient(values: np.ndarray, axes: Axes) -> np.ndarray:
 def reorient_back(values: np.ndarray, axes: Axes) -> np.ndarray:
     """The inverse of `reorient`, exactly."""
     mirrored = tuple(1 + axis for axis, (_, sign) in enumerate(axes) if sign < 0)
-    return np.flip(values.transpose(0, *(1 + place for place, _ in axes)), mirrored)
+    return np.asarray(np.flip(values.transpose(0, *(1 + place for place, _ in axes)), mirrored))
 
 
 def axes_of(geometry: Geometry, orientation: str, path: Path) -> Axes:

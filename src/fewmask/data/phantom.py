@@ -75,7 +75,9 @@ class Phantom:
         coarse = rng.normal(size=(len(self.shape), *[4] * len(self.shape))) * 0.12 * self.variation
         factors = [side / 4 for side in self.shape]
         bend = np.stack([zoom(field, factors, order=3, mode="nearest", grid_mode=True) for field in coarse])
-        scaled: Array = (grid + shift.reshape(-1, *[1] * len(self.shape))) * scale.reshape(-1, *[1] * len(self.shape)) + bend
+        scaled: Array = (grid + shift.reshape(-1, *[1] * len(self.shape))) * scale.reshape(
+            -1, *[1] * len(self.shape)
+        ) + bend
         return scaled
 
     def _organ(self, grid: Array, rng: np.random.Generator) -> Array:

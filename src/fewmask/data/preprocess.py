@@ -57,14 +57,14 @@ def _normalise(channel: np.ndarray, config: PreprocessConfig) -> np.ndarray:
     values = channel.astype(np.float64)
     if config.normalisation == "window" and config.window is not None:
         low, high = config.window
-        return np.clip((values - low) / (high - low), 0, 1).astype(np.float32)
+        return np.asarray(np.clip((values - low) / (high - low), 0, 1), dtype=np.float32)
     low, high = float(values.min()), float(values.max())
     # Resampling a constant leaves rounding noise of float32, which must not be blown up to unit variance.
     if high - low <= 1e-6 * max(abs(low), abs(high)):
         return np.zeros(channel.shape, dtype=np.float32)
     if config.normalisation == "minmax":
         return ((values - low) / (high - low)).astype(np.float32)
-    return ((values - values.mean()) / values.std()).astype(np.float32)
+    return np.asarray((values - values.mean()) / values.std(), dtype=np.float32)
 
 
 class Preprocessor:
@@ -116,7 +116,8 @@ class Preprocessor:
             affine=affine_tuple(affine),
             spacing=Geometry(shape, affine).spacing,
         )
-        return np.stack([_normalise(channel, self.config) for channel in resampled]), record
+        prepared = np.stack([_normalise(channel, self.config) for channel in resampled])
+        return np.ascontiguousarray(prepared), record  # else the axes that orientation moved lie scattered in the store
 
     def label(self, label: Image, record: Record) -> np.ndarray:
         """The label map ``(*P)`` uint8 on the grid of its prepared image.

@@ -64,10 +64,11 @@ def resample_image(values: np.ndarray, shape: Shape, smooth: bool = True) -> np.
 def resample_label(labels: np.ndarray, shape: Shape) -> np.ndarray:
     """The class whose linearly interpolated mask is highest; at a tie, the class of the nearest voxel.
 
-    Ties are common (halving an axis puts every new voxel between two old ones). Giving them to the lower class, as a
-    plain argmax does, shrinks the foreground: by 3 % for a left atrium at half resolution, by 21 % for a vessel of 4
-    voxels. With this rule the volume stays within 1 % and 4 %. Nearest neighbour alone keeps volumes as well, but moves
-    borders by half a voxel; smoothing first, as for images, wears thin structures away.
+    Ties are common: halving an axis puts every new voxel between two old ones. Giving them to the lower class, as a
+    plain argmax does, shrinks the foreground; halved tubes of radius 10, 4 and 2.2 voxels lose 4, 10 and 21 % of their
+    volume, with this rule 0.3, 3 and 9 %. Nearest neighbour alone loses even less, but its borders lie up to half a
+    voxel off (a left atrium halved and brought back: Dice 0.962, against 0.970). Smoothing first, as for images, wears
+    thin structures away.
 
     Args:
         labels: ``(*S)`` uint8.
@@ -79,7 +80,8 @@ def resample_label(labels: np.ndarray, shape: Shape) -> np.ndarray:
     if labels.shape == tuple(shape):
         return labels
     nearest = _interpolate(labels[None], shape, "nearest-exact")[0].astype(np.uint8)
-    best, highest = nearest.copy(), np.full(shape, -1.0, dtype=np.float32)
+    best: np.ndarray = nearest.copy()
+    highest = np.full(shape, -1.0, dtype=np.float32)
     for value in np.unique(labels):  # one class at a time: memory does not grow with the number of classes
         score = _interpolate((labels == value)[None], shape, _LINEAR[len(shape)])[0]
         score += np.float32(1e-3) * (nearest == value)

@@ -50,7 +50,9 @@ def case_at(seed: int, stream: int, position: int, count: int, batch: int) -> in
     return int(order[position % length])
 
 
-def patch_start(shape: Sequence[int], patch: Sequence[int], rng: np.random.Generator, centre: Sequence[int] | None = None) -> list[int]:
+def patch_start(
+    shape: Sequence[int], patch: Sequence[int], rng: np.random.Generator, centre: Sequence[int] | None = None
+) -> list[int]:
     """First index of a random patch inside a volume; with a ``centre``, of the patch around it that still lies inside."""
     if centre is None:
         return [int(rng.integers(side - size + 1)) for side, size in zip(shape, patch, strict=True)]
@@ -58,9 +60,13 @@ def patch_start(shape: Sequence[int], patch: Sequence[int], rng: np.random.Gener
 
 
 def padding(shape: Sequence[int], patch: Sequence[int], margin: int) -> list[int]:
-    """Zeros in front of and behind each axis, so that the patch fits (block B7a: half the lack plus ``margin`` where a side is not
-    larger than the patch)."""
-    return [max(-(-(size - side) // 2) + margin, 0) if side <= size else 0 for side, size in zip(shape, patch, strict=True)]
+    """Zeros in front of and behind each axis, so that the patch fits.
+
+    Block B7a: half the lack plus ``margin`` where a side is not larger than the patch, else none.
+    """
+    return [
+        max(-(-(size - side) // 2) + margin, 0) if side <= size else 0 for side, size in zip(shape, patch, strict=True)
+    ]
 
 
 def read_patch(volume: Array, start: Sequence[int], patch: Sequence[int], pad: Sequence[int]) -> Array:
@@ -130,8 +136,14 @@ class BatchStream(Dataset[Batch | FewmaskError]):
         Raises:
             DataError: a case cannot be read.
         """
-        labelled = [self._labelled(k) for k in self._positions(step, self.sampling.labelled)] if self.streams.labelled else []
-        views = [self._unlabelled(k) for k in self._positions(step, self.sampling.unlabelled)] if self.streams.unlabelled else []
+        labelled = (
+            [self._labelled(k) for k in self._positions(step, self.sampling.labelled)] if self.streams.labelled else []
+        )
+        views = (
+            [self._unlabelled(k) for k in self._positions(step, self.sampling.unlabelled)]
+            if self.streams.unlabelled
+            else []
+        )
         strong = self._stack([view for _, view in views if view is not None]) if self.strong else None
         labels = [torch.from_numpy(label.astype(np.int64)) for _, label in labelled]
         return Batch(
@@ -157,7 +169,9 @@ class BatchStream(Dataset[Batch | FewmaskError]):
         return image, label if changed is None else changed
 
     def _unlabelled(self, position: int) -> tuple[Array, Array | None]:
-        case = self.streams.unlabelled[case_at(self.streams.seed, UNLABELLED, position, len(self.streams.unlabelled), 1)]
+        case = self.streams.unlabelled[
+            case_at(self.streams.seed, UNLABELLED, position, len(self.streams.unlabelled), 1)
+        ]
         rng = np.random.default_rng([self.streams.seed, UNLABELLED, 1, position])
         volume = self.source.image(case)
         pad, start = self._place(volume.shape[1:], rng, None)
@@ -174,7 +188,9 @@ class BatchStream(Dataset[Batch | FewmaskError]):
         candidates = voxels[voxels[:, 0] == rng.choice(classes)]
         return [int(v) for v in candidates[rng.integers(len(candidates)), 1:]]
 
-    def _place(self, shape: Sequence[int], rng: np.random.Generator, centre: list[int] | None) -> tuple[list[int], list[int]]:
+    def _place(
+        self, shape: Sequence[int], rng: np.random.Generator, centre: list[int] | None
+    ) -> tuple[list[int], list[int]]:
         pad = padding(shape, self.patch_size, self.sampling.margin)
         padded = [side + 2 * before for side, before in zip(shape, pad, strict=True)]
         moved = None if centre is None else [c + before for c, before in zip(centre, pad, strict=True)]

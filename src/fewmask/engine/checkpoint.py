@@ -57,7 +57,9 @@ def load_state(path: Path) -> dict[str, Any]:
         values = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise RunError(f"{path} cannot be read as a checkpoint ({reason}): delete the run folder and train again") from None
+        raise RunError(
+            f"{path} cannot be read as a checkpoint ({reason}): delete the run folder and train again"
+        ) from None
     if not isinstance(values, dict) or not {"state", "method", "optimisers"} <= values.keys():
         raise RunError(f"{path} is not a checkpoint of fewmask: give a run folder that fewmask train wrote")
     return values
@@ -68,7 +70,11 @@ def save_weights(path: Path, module: nn.Module, notes: dict[str, str]) -> None:
     from safetensors.torch import save_file
 
     with replacing(path) as temporary:
-        save_file({key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}, temporary, metadata=notes)
+        save_file(
+            {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()},
+            temporary,
+            metadata=notes,
+        )
 
 
 def load_weights(path: Path, module: nn.Module) -> dict[str, str]:
@@ -89,7 +95,11 @@ def load_weights(path: Path, module: nn.Module) -> dict[str, str]:
     except (OSError, SafetensorError) as error:
         raise RunError(f"{path} cannot be read as weights ({error}): copy the run folder anew") from None
     expected = module.state_dict()
-    wrong = [k for k in sorted({*weights, *expected}) if k not in weights or k not in expected or weights[k].shape != expected[k].shape]
+    wrong = [
+        k
+        for k in sorted({*weights, *expected})
+        if k not in weights or k not in expected or weights[k].shape != expected[k].shape
+    ]
     if wrong:
         raise RunError(f"{path} does not fit the run's config: {len(wrong)} tensors differ, the first is {wrong[0]}")
     module.load_state_dict(weights)

@@ -59,11 +59,15 @@ def make_fabric(config: TrainConfig) -> Any:
 
     gpu = torch.cuda.is_available()
     if config.accelerator == "gpu" and not gpu:
-        raise ConfigError("train.accelerator is gpu, but torch sees no GPU: use auto or cpu, or install a CUDA build of torch")
+        raise ConfigError(
+            "train.accelerator is gpu, but torch sees no GPU: use auto or cpu, or install a CUDA build of torch"
+        )
     on_cpu = config.accelerator == "cpu" or not gpu
     if on_cpu and config.precision == "fp16":
         raise ConfigError("train.precision fp16 needs a GPU: on a CPU use fp32, or bf16 for speed")
-    fabric = Fabric(accelerator="cpu" if on_cpu else "gpu", devices=config.devices, precision=PRECISIONS[config.precision])
+    fabric = Fabric(
+        accelerator="cpu" if on_cpu else "gpu", devices=config.devices, precision=PRECISIONS[config.precision]
+    )
     fabric.launch()
     return fabric
 
@@ -103,7 +107,7 @@ class Trainer:
 
         Raises:
             RunError: the loss is not finite, or the checkpoint cannot be read.
-            Interrupted: the user asked to stop; a checkpoint was saved.
+            InterruptedRunError: the user asked to stop; a checkpoint was saved.
         """
         saved = load_state(self.run.state) if resume and self.run.state.exists() else None
         if saved is not None:
@@ -133,7 +137,10 @@ class Trainer:
     def _run_phase(self, index: int, saved: dict[str, Any] | None, interruption: Interruption) -> None:
         phase = self.phases[index]
         turns = self.method.turns(phase.name)
-        self.optimisers = {turn.name: self.fabric.setup_optimizers(build_optimiser(turn_config(self.config, turn), turn)) for turn in turns}
+        self.optimisers = {
+            turn.name: self.fabric.setup_optimizers(build_optimiser(turn_config(self.config, turn), turn))
+            for turn in turns
+        }
         if saved is None:
             self.state.phase, self.state.iteration = index, 0
         elif saved["state"]["phase"] == index:
@@ -157,7 +164,9 @@ class Trainer:
 
     def _step(self, phase: Phase, turns: list[Turn], group: list[Batch]) -> None:
         began = time.perf_counter()
-        torch.manual_seed((self.config.seed * 1_000_003 + self.state.done) * self.fabric.world_size + self.fabric.global_rank)
+        torch.manual_seed(
+            (self.config.seed * 1_000_003 + self.state.done) * self.fabric.world_size + self.fabric.global_rank
+        )
         self.model.train()
         for turn in turns:
             progress = Progress(self.state.iteration, self._length(phase), phase.name, turn.name)
@@ -213,7 +222,9 @@ class Trainer:
     def _validate(self) -> float:
         job = self.job
         predictor = self.method.predictor()
-        dice = validation_dice(predictor, job.store, job.split.validation, job.task, job.experiment.inference, self.fabric.device)
+        dice = validation_dice(
+            predictor, job.store, job.split.validation, job.task, job.experiment.inference, device=self.fabric.device
+        )
         if dice > self.state.best:
             self.state.best = dice
             self._save_weights("best", {"val_dice": f"{dice:.6f}"})

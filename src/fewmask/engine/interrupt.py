@@ -12,7 +12,7 @@ from fewmask.errors import RunError
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Interrupted(RunError):
+class InterruptedRunError(RunError):
     """The user stopped the run; its checkpoint is saved."""
 
     exit_code = 130
@@ -33,16 +33,20 @@ class Interruption:
             self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._restore()
 
     def stop(self, done: int, total: int) -> NoReturn:
         """Leave the loop.
 
         Raises:
-            Interrupted: always.
+            InterruptedRunError: always.
         """
-        raise Interrupted(f"stopped after {done} of {total} iterations, checkpoint saved: continue with --resume auto")
+        raise InterruptedRunError(
+            f"stopped after {done} of {total} iterations, checkpoint saved: continue with --resume auto"
+        )
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.requested = True

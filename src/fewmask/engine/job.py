@@ -87,7 +87,9 @@ def assemble(
     kind = METHODS[experiment.method.name]
     method_config(experiment.method)
     if not split.labelled:
-        raise ConfigError("the split has no labelled cases to train on: give --labelled a larger number, or fewer --val cases")
+        raise ConfigError(
+            "the split has no labelled cases to train on: give --labelled a larger number, or fewer --val cases"
+        )
     if kind.uses_unlabelled and not split.unlabelled:
         raise ConfigError(
             f"method {experiment.method.name} learns from unlabelled scans, but the split has none: put scans into imagesUn/, "
@@ -102,7 +104,9 @@ def assemble(
     patch = experiment.sampling.patch_size or choose_patch(shapes)
     _check_patch(patch, dataset.spatial_dims)
     spacing = np.median([cases.spacing(case) for case in split.labelled], axis=0)
-    task = Task(dataset.spatial_dims, len(dataset.channel_names), tuple(dataset.class_names), patch, tuple(map(float, spacing)))
+    task = Task(
+        dataset.spatial_dims, len(dataset.channel_names), tuple(dataset.class_names), patch, tuple(map(float, spacing))
+    )
     resolved = experiment.model_copy(
         update={"preprocess": preprocess, "sampling": experiment.sampling.model_copy(update={"patch_size": patch})}
     )
@@ -123,10 +127,14 @@ def choose_patch(shapes: Sequence[Sequence[int]]) -> tuple[int, ...]:
 
 def _check_patch(patch: Sequence[int], dims: int) -> None:
     if len(patch) != dims:
-        raise ConfigError(f"sampling.patch_size has {len(patch)} numbers, but the scans are {dims}D: give {dims}, e.g. {[96] * dims}")
+        raise ConfigError(
+            f"sampling.patch_size has {len(patch)} numbers, but the scans are {dims}D: give {dims}, e.g. {[96] * dims}"
+        )
     if any(side <= 0 or side % STRIDE for side in patch):
         nearest = [max(round(side / STRIDE), 1) * STRIDE for side in patch]
-        raise ConfigError(f"sampling.patch_size {list(patch)}: every side must be a multiple of {STRIDE}; nearest: {nearest}")
+        raise ConfigError(
+            f"sampling.patch_size {list(patch)}: every side must be a multiple of {STRIDE}; nearest: {nearest}"
+        )
 
 
 def describe(dataset: Dataset) -> dict[str, object]:

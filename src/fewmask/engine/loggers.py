@@ -82,14 +82,14 @@ class TensorBoardLogger:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise ConfigError("train.tensorboard needs TensorBoard: pip install 'fewmask[tensorboard]'") from None
-        self.writer = SummaryWriter(str(folder))  # type: ignore[no-untyped-call]
+        self.writer = SummaryWriter(str(folder))
 
     def log(self, iteration: int, values: Mapping[str, float | str]) -> None:
         """One scalar a name; text is left out."""
         for name, value in values.items():
             if isinstance(value, float):
-                self.writer.add_scalar(name, value, iteration)  # type: ignore[no-untyped-call]
+                self.writer.add_scalar(name, value, iteration)
 
     def close(self) -> None:
         """Flush the events."""
-        self.writer.close()  # type: ignore[no-untyped-call]
+        self.writer.close()

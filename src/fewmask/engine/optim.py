@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,7 +15,9 @@ from fewmask.methods.base import Turn
 
 def turn_config(config: TrainConfig, turn: Turn) -> TrainConfig:
     """The training settings of a turn: the run's, with the turn's own on top."""
-    merged: TrainConfig = validate(TrainConfig, merge(config.model_dump(), turn.optimiser), f"optimiser of turn {turn.name}")
+    merged: TrainConfig = validate(
+        TrainConfig, merge(config.model_dump(), turn.optimiser), f"optimiser of turn {turn.name}"
+    )
     return merged
 
 
@@ -23,7 +26,7 @@ def build_optimiser(config: TrainConfig, turn: Turn) -> Optimizer:
     parameters: Any = list(turn.parameters)
     if config.optimiser == "sgd":
         return torch.optim.SGD(parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser]
+    kind: Callable[..., Optimizer] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser]
     return kind(parameters, lr=config.lr, betas=(config.momentum, 0.999), weight_decay=config.weight_decay)
 
 
@@ -39,13 +42,13 @@ def learning_rate(config: TrainConfig, iteration: int, iterations: int) -> float
         iterations: ``i_max``, the phase's steps.
     """
     share = iteration / iterations
-    factor = {
+    factors: dict[str, Callable[[], float]] = {
         "constant": lambda: 1.0,
         "step": lambda: config.step_factor ** (iteration // config.step_every),
         "poly": lambda: (1 - share) ** config.poly_power,
         "cosine": lambda: (1 + math.cos(math.pi * share)) / 2,
-    }[config.schedule]()
-    return config.lr * factor
+    }
+    return config.lr * factors[config.schedule]()
 
 
 def set_learning_rate(optimiser: Any, lr: float) -> None:

@@ -43,7 +43,9 @@ class RunFolder:
         """
         run = cls(path)
         if not run.config.is_file():
-            raise RunError(f"{run.path} is not a run folder (no config.yaml in it): give the --output folder of a fewmask train")
+            raise RunError(
+                f"{run.path} is not a run folder (no config.yaml in it): give the --output folder of a fewmask train"
+            )
         return run
 
     @property
@@ -87,7 +89,11 @@ class RunFolder:
         best, last = self.checkpoints / "best.safetensors", self.checkpoints / "last.safetensors"
         path = {"best": best, "last": last, "auto": best if best.exists() else last}[which]
         if not path.exists():
-            hint = "the split has no validation cases" if which == "best" else "the training has not reached its first checkpoint"
+            hint = (
+                "the split has no validation cases"
+                if which == "best"
+                else "the training has not reached its first checkpoint"
+            )
             raise RunError(f"{path} does not exist: {hint}; see checkpoints/ of the run for what does")
         return path
 
@@ -98,11 +104,17 @@ class RunFolder:
             ConfigError: names the settings that differ.
         """
         old, new = flatten(self.experiment().model_dump(mode="json")), flatten(experiment.model_dump(mode="json"))
-        changed = [f"{key} ({old.get(key)!r} then, {new.get(key)!r} now)" for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+        changed = [
+            f"{key} ({old.get(key)!r} then, {new.get(key)!r} now)"
+            for key in sorted({*old, *new})
+            if old.get(key) != new.get(key)
+        ]
         if self.split() != split:
             changed.append("the split")
         if changed:
-            raise ConfigError(f"{self.path} was started with other settings: {'; '.join(changed)}; choose another --output to start anew")
+            raise ConfigError(
+                f"{self.path} was started with other settings: {'; '.join(changed)}; choose another --output to start anew"
+            )
 
     def _json(self, name: str) -> dict[str, Any]:
         try:

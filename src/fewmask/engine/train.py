@@ -17,7 +17,9 @@ VALIDATION_SHARE = 0.2
 FEWEST_TO_VALIDATE = 5
 
 
-def default_split(dataset: Dataset, labelled: int | float | None = None, validation: int | float | None = None, seed: int = 0) -> Split:
+def default_split(
+    dataset: Dataset, labelled: int | float | None = None, validation: int | float | None = None, seed: int = 0
+) -> Split:
     """The split of a run that names none.
 
     Args:

@@ -20,7 +20,13 @@ def default_stride(patch: Sequence[int]) -> tuple[int, ...]:
 
 
 def validation_dice(
-    predictor: nn.Module, store: Store, cases: Sequence[str], task: Task, config: InferenceConfig, device: torch.device
+    predictor: nn.Module,
+    store: Store,
+    cases: Sequence[str],
+    task: Task,
+    config: InferenceConfig,
+    *,
+    device: torch.device,
 ) -> float:
     """Mean Dice over cases and foreground classes, at the resolution of training; pairs that are both empty do not count."""
     scores = []
@@ -28,7 +34,13 @@ def validation_dice(
         image = torch.from_numpy(store.image(case).copy())
         stride = config.stride or default_stride(task.patch_size)
         probabilities = sliding_window(
-            image, predictor, task.patch_size, stride, weighting=config.weighting, window_batch=config.window_batch, device=device
+            image,
+            predictor,
+            task.patch_size,
+            stride,
+            weighting=config.weighting,
+            window_batch=config.window_batch,
+            device=device,
         )
         labels, reference = probabilities.argmax(0).cpu(), torch.from_numpy(store.label(case).copy())
         for label in range(1, task.num_classes):

@@ -44,11 +44,15 @@ class Scan:
         first = images[0]
         for image in images[1:]:
             if not image.geometry.matches(first.geometry):
-                raise DataError(f"{image.path}: lies on another grid than {first.path.name}: resample the channels to one grid")
+                raise DataError(
+                    f"{image.path}: lies on another grid than {first.path.name}: resample the channels to one grid"
+                )
         data = np.concatenate([image.data for image in images])
         if len(data) != len(channels):
             names = ", ".join(channels)
-            raise DataError(f"{first.path}: has {len(data)} channels, but the model was trained on {len(channels)} ({names})")
+            raise DataError(
+                f"{first.path}: has {len(data)} channels, but the model was trained on {len(channels)} ({names})"
+            )
         return Image(data, first.geometry, first.path)
 
 

@@ -60,7 +60,12 @@ class Predictor:
     """
 
     def __init__(
-        self, module: nn.Module, task: Task, experiment: Experiment, channels: Sequence[str], device: torch.device | str | None = None
+        self,
+        module: nn.Module,
+        task: Task,
+        experiment: Experiment,
+        channels: Sequence[str],
+        device: torch.device | str | None = None,
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.module = module.to(self.device).eval()
@@ -96,7 +101,9 @@ class Predictor:
             DataError: NaN voxels, or not the number of channels or dimensions that the model was trained on.
         """
         if len(image.data) != self.task.in_channels:
-            raise DataError(f"{image.path}: has {len(image.data)} channels, but the model was trained on {self.task.in_channels}")
+            raise DataError(
+                f"{image.path}: has {len(image.data)} channels, but the model was trained on {self.task.in_channels}"
+            )
         prepared, record = self.preprocessor.image(image)
         probabilities = sliding_window(
             torch.from_numpy(prepared),
@@ -127,7 +134,9 @@ class Predictor:
         data = np.asarray(array, dtype=np.float32)
         data = data[None] if data.ndim == self.task.spatial_dims else data
         if data.ndim != self.task.spatial_dims + 1:
-            raise DataError(f"an array of shape {np.shape(array)} is no {self.task.spatial_dims}D image; give (*S) or (C, *S)")
+            raise DataError(
+                f"an array of shape {np.shape(array)} is no {self.task.spatial_dims}D image; give (*S) or (C, *S)"
+            )
         lengths = [*(spacing or self.task.spacing), *[1.0] * (3 - self.task.spatial_dims)]
         return self.predict(Image(data, Geometry(data.shape[1:], np.diag([*lengths, 1.0])), Path("array")))
 
@@ -162,11 +171,16 @@ class Predictor:
                 progress(done, len(scans))
             prediction = self.predict(scan.read(self.channels))
             write_image(path, prediction.labels, prediction.geometry, like=scan.files[0])
+            maps: dict[Path, Array] = {}
             if probabilities:
-                for name, values in zip(self.task.class_names, prediction.probabilities, strict=True):
-                    write_map(path, "probabilities", f"_{name.replace('/', '-')}", values, prediction.geometry, scan)
+                tails = [f"_{name.replace('/', '-')}" for name in self.task.class_names]
+                maps |= {
+                    map_path(path, "probabilities", t): p for t, p in zip(tails, prediction.probabilities, strict=True)
+                }
             if uncertainty:
-                write_map(path, "uncertainty", "", prediction.uncertainty, prediction.geometry, scan)
+                maps[map_path(path, "uncertainty")] = prediction.uncertainty
+            for place, values in maps.items():
+                write_image(place, values.astype(np.float32), prediction.geometry, like=scan.files[0])
         if progress:
             progress(len(scans), len(scans))
         return paths
@@ -183,9 +197,8 @@ def output_path(scan: Scan, target: Path, *, single: bool) -> Path:
     return target
 
 
-def write_map(labels: Path, folder: str, tail: str, values: Array, geometry: Geometry, scan: Scan) -> None:
-    """Write a float map beside a label map: in its format, or as float TIFF where that format holds whole numbers only."""
+def map_path(labels: Path, folder: str, tail: str = "") -> Path:
+    """Where a float map goes: beside its label map, in its format, or as TIFF where that format holds whole numbers only."""
     suffix = suffix_of(labels)
     stem = labels.name[: -len(suffix)]
-    ending = ".tif" if suffix in (".png", ".bmp") else suffix
-    write_image(labels.parent / folder / f"{stem}{tail}{ending}", values.astype(np.float32), geometry, like=scan.files[0])
+    return labels.parent / folder / f"{stem}{tail}{'.tif' if suffix in ('.png', '.bmp') else suffix}"

@@ -1,9 +1,9 @@
 """The methods: one file each, registered by name."""
 
+from fewmask.data.batch import Batch
 from fewmask.methods import cps, mean_teacher, supervised, ua_mt
 from fewmask.methods.base import (
     METHODS,
-    Batch,
     Method,
     MethodConfig,
     Phase,

@@ -91,7 +91,9 @@ class MethodConfig(Section):
 
     ce_weight: float = Field(0.5, ge=0, description="weight of the cross-entropy on labelled patches")
     dice_weight: float = Field(0.5, ge=0, description="weight of the squared-denominator Dice loss on labelled patches")
-    dice_background: bool = Field(True, description="average the Dice loss over all classes; false: over the foreground only")
+    dice_background: bool = Field(
+        True, description="average the Dice loss over all classes; false: over the foreground only"
+    )
 
 
 class Method(nn.Module):
@@ -152,7 +154,9 @@ class Method(nn.Module):
     def supervised(self, logits: Tensor, labels: Tensor) -> Step:
         """The supervised loss of the shared settings, logged as ``ce`` and ``dice_loss``."""
         ce, dice = supervised_loss(logits, labels, background=self.config.dice_background)
-        return Step(self.config.ce_weight * ce + self.config.dice_weight * dice, {"ce": ce.detach(), "dice_loss": dice.detach()})
+        return Step(
+            self.config.ce_weight * ce + self.config.dice_weight * dice, {"ce": ce.detach(), "dice_loss": dice.detach()}
+        )
 
 
 class SoftmaxPredictor(nn.Module):

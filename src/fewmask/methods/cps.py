@@ -10,7 +10,8 @@ from torch import nn
 from fewmask.components.losses import cross_pseudo_loss
 from fewmask.components.ramps import RampConfig
 from fewmask.config import NetworkConfig
-from fewmask.methods.base import Batch, Method, MethodConfig, Progress, SoftmaxPredictor, Step, register
+from fewmask.data.batch import Batch
+from fewmask.methods.base import Method, MethodConfig, Progress, SoftmaxPredictor, Step, register
 from fewmask.networks import initialise
 from fewmask.task import Task
 
@@ -32,7 +33,9 @@ class CrossPseudoSupervision(Method):
         """Published medical values: weight 0.1."""
 
         cross: RampConfig = Field(RampConfig(weight=0.1), description="lambda(i), the weight of the pseudo-label loss")
-        include_labelled: bool = Field(False, description="pseudo-label loss on labelled patches too, as the original without CutMix")
+        include_labelled: bool = Field(
+            False, description="pseudo-label loss on labelled patches too, as the original without CutMix"
+        )
         predict_with: Literal["first", "second", "mean"] = Field("first", description="which network predicts")
 
     config: Config

@@ -12,7 +12,8 @@ from fewmask.components.losses import softmax_mse
 from fewmask.components.noise import consistency_noise
 from fewmask.components.ramps import RampConfig
 from fewmask.config import NetworkConfig
-from fewmask.methods.base import Batch, Method, MethodConfig, Progress, SoftmaxPredictor, Step, register
+from fewmask.data.batch import Batch
+from fewmask.methods.base import Method, MethodConfig, Progress, SoftmaxPredictor, Step, register
 from fewmask.task import Task
 
 
@@ -33,9 +34,15 @@ class MeanTeacher(Method):
         """Published values: decay 0.99, weight 0.1, ramp over the run (6000 iterations) in 40 steps."""
 
         ema_decay: float = Field(0.99, ge=0, lt=1, description="decay of the teacher's moving average")
-        consistency: RampConfig = Field(RampConfig(weight=0.1), description="lambda(i), the weight of the consistency loss")
-        noise: float = Field(0.1, ge=0, description="standard deviation of the teacher's input noise, clipped at twice this")
-        predict_with: Literal["student", "teacher"] = Field("student", description="which network predicts; benchmarks take the student")
+        consistency: RampConfig = Field(
+            RampConfig(weight=0.1), description="lambda(i), the weight of the consistency loss"
+        )
+        noise: float = Field(
+            0.1, ge=0, description="standard deviation of the teacher's input noise, clipped at twice this"
+        )
+        predict_with: Literal["student", "teacher"] = Field(
+            "student", description="which network predicts; benchmarks take the student"
+        )
 
     config: Config
     family = "mean teacher"

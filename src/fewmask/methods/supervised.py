@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from fewmask.config import NetworkConfig
-from fewmask.methods.base import Batch, Method, MethodConfig, Progress, SoftmaxPredictor, Step, register
+from fewmask.data.batch import Batch
+from fewmask.methods.base import Method, MethodConfig, Progress, SoftmaxPredictor, Step, register
 from fewmask.task import Task
 
 

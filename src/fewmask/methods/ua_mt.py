@@ -10,7 +10,8 @@ from fewmask.components.losses import masked_mean, softmax_mse
 from fewmask.components.noise import consistency_noise
 from fewmask.components.ramps import gaussian_rampup
 from fewmask.components.uncertainty import entropy, monte_carlo_softmax
-from fewmask.methods.base import Batch, Progress, Step, register
+from fewmask.data.batch import Batch
+from fewmask.methods.base import Progress, Step, register
 from fewmask.methods.mean_teacher import MeanTeacher
 
 
@@ -33,7 +34,9 @@ class UncertaintyAwareMeanTeacher(MeanTeacher):
         """Published values: 8 passes, threshold from 3/4 of the largest entropy."""
 
         passes: int = Field(8, ge=2, description="T, stochastic passes of the teacher")
-        threshold: float = Field(0.75, ge=0, le=1, description="first threshold, as a share of the largest entropy ln K")
+        threshold: float = Field(
+            0.75, ge=0, le=1, description="first threshold, as a share of the largest entropy ln K"
+        )
 
     config: Config
     year = 2019
@@ -50,10 +53,16 @@ class UncertaintyAwareMeanTeacher(MeanTeacher):
         consistency = masked_mean(softmax_mse(logits[count:], target), certain)
         weight = self.config.consistency.at(progress)
         step.loss = step.loss + weight * consistency
-        step.logs |= {"consistency": consistency.detach(), "consistency_weight": weight, "certain": certain.float().mean()}
+        step.logs |= {
+            "consistency": consistency.detach(),
+            "consistency_weight": weight,
+            "certain": certain.float().mean(),
+        }
         return step
 
     def threshold(self, progress: Progress) -> float:
         """The entropy in nats under which the teacher is believed at this iteration."""
         start = self.config.threshold
-        return (start + (1 - start) * gaussian_rampup(progress.iteration, progress.iterations)) * math.log(self.task.num_classes)
+        return (start + (1 - start) * gaussian_rampup(progress.iteration, progress.iterations)) * math.log(
+            self.task.num_classes
+        )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
 from fewmask.data.image import SUFFIXES, Image, read_label, suffix_of
-from fewmask.errors import DataError
+from fewmask.errors import ConfigError, DataError, nearest
 from fewmask.metrics.evaluation import Evaluation, Row, Unit
 from fewmask.metrics.score import Score, metric_names, score_labels
 
@@ -39,8 +40,10 @@ def evaluate(
     Raises:
         DataError: a path is missing or of the wrong kind, a case lacks a file, two files carry one name, the two grids
             of a case differ, or a label value has no class.
-        ConfigError: the tolerance is negative.
+        ConfigError: the unit is unknown or the tolerance negative.
     """
+    if unit not in get_args(Unit):
+        raise ConfigError(f"there is no unit {unit!r}: {nearest(unit, get_args(Unit))}")
     predicted, true = _matched(Path(predictions), Path(reference))
     names = sorted(true) if cases is None else sorted(set(cases))
     if unknown := [name for name in names if name not in true]:

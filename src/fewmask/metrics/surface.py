@@ -1,8 +1,8 @@
 """Distances between the surfaces of two masks, exact and fast.
 
 Most masks are compact, so their surfaces are few voxels: a k-d tree on these beats a distance transform of the whole
-box by far. Noise and masks that fill the volume are the opposite. `nearest_distances` picks the cheaper way by counting,
-never by a clock, and computes the distances from index differences in both: one input, one result, on any machine.
+box by far. Noise and masks that fill the volume are the opposite. `nearest_distances` picks the cheaper way by counting
+and not by a clock, and computes the distances from index differences in both: one input, one result, on any machine.
 """
 
 from __future__ import annotations

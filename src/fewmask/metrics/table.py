@@ -34,19 +34,19 @@ def summary_table(evaluation: Evaluation) -> Table:
     entries: dict[str, Any] = dict(summary["classes"])
     if len(entries) > 1:
         entries["all classes"] = summary["mean"]
-    table = Table(
-        title=f"Mean ± standard deviation over cases; overlaps in %, distances in {evaluation.unit}",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    fill = _metrics_as_rows if len(entries) <= MOST_COLUMNS else _classes_as_rows
-    fill(table, entries, [TITLES.get(name, name.upper()) for name in evaluation.metric_names])
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
+    titles = {name: TITLES.get(name, name.upper()) for name in evaluation.metric_names}
+    if len(entries) <= MOST_COLUMNS:
+        units = {name: evaluation.unit if name in DISTANCES else "%" for name in titles}
+        _metrics_as_rows(table, entries, [f"{title} ({units[name]})" for name, title in titles.items()])
+    else:
+        table.title = f"Mean ± standard deviation over cases; overlaps in %, distances in {evaluation.unit}"
+        _classes_as_rows(table, entries, list(titles.values()))
     return table
 
 
 def _metrics_as_rows(table: Table, entries: dict[str, Any], titles: list[str]) -> None:
-    table.add_column("", no_wrap=True)
+    table.add_column("mean ± std", no_wrap=True)
     for name in entries:
         table.add_column(name, justify="right")
     cells = [_values(entry, digits=2, separator=" ") for entry in entries.values()]

@@ -1,0 +1,21 @@
+"""The command line: one module a verb, each parses, calls one function and prints."""
+
+from __future__ import annotations
+
+import sys
+
+from fewmask.cli.console import STATE, print_error
+from fewmask.errors import FewmaskError
+
+
+def main() -> None:
+    """The ``fewmask`` program. Exit code 0: done; 1: a problem with the data or the run; 2: usage; 130: interrupted."""
+    from fewmask.cli.app import app
+
+    try:
+        app(prog_name="fewmask")
+    except FewmaskError as error:
+        if STATE.debug:
+            raise
+        print_error(str(error))
+        sys.exit(error.exit_code)

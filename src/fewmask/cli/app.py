@@ -1,0 +1,48 @@
+"""The program and its verbs, in the order of the work."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fewmask import __version__
+from fewmask.cli import check, demo, doctor, evaluate, export, methods, networks, predict, report, split, train
+from fewmask.cli.console import STATE
+
+app = typer.Typer(
+    help="Few masks, many scans: train medical-image segmentation from a handful of labelled scans and all the unlabelled ones.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("demo")(demo.demo)
+app.command("check")(check.check)
+app.command("split")(split.split)
+app.command("train")(train.train)
+app.command("predict")(predict.predict)
+app.command("evaluate")(evaluate.evaluate)
+app.command("report")(report.report)
+app.command("export")(export.export)
+app.command("methods")(methods.methods)
+app.command("networks")(networks.networks)
+app.command("doctor")(doctor.doctor)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    STATE.debug = debug

@@ -1,0 +1,30 @@
+"""``fewmask demo``: the whole way on synthetic scans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fewmask.cli.console import console, say, say_next
+from fewmask.cli.progress import TrainingBar
+
+
+def demo(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write; must not exist.")] = Path(
+        "fewmask-demo"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Of scans, networks and patches.")] = 0,
+    iterations: Annotated[
+        int | None, typer.Option(min=1, help="Training steps of each method; fewer is a rehearsal.")
+    ] = None,
+) -> None:
+    """Train on synthetic scans with and without the unlabelled ones, compare, and write a report. Minutes on a laptop."""
+    from fewmask.demo import run_demo
+
+    result = run_demo(output, seed=seed, iterations=iterations, say=say, listener=TrainingBar)
+    console().print(result.table)
+    say(result.verdict)
+    say(f"report: {result.report}")
+    say_next("fewmask", "check", "YOUR_DATASET")

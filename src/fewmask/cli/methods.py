@@ -1,0 +1,80 @@
+"""``fewmask methods``: what there is, and a method's card."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fewmask.cli.console import console, print_json, say, say_next
+from fewmask.cli.options import JsonOption
+from fewmask.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fewmask.methods import Method
+
+
+def methods(
+    verb: Annotated[str | None, typer.Argument(metavar="[show]", help="show: print one method's card.")] = None,
+    name: Annotated[str | None, typer.Argument(help="The method.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the methods; `fewmask methods show NAME` prints paper, equations and settings of one."""
+    from fewmask.methods import METHODS
+
+    if verb is None:
+        _list(as_json)
+    elif verb == "show" and name:
+        _show(name, METHODS[name], as_json)
+    else:
+        raise ConfigError("write `fewmask methods`, or `fewmask methods show NAME`")
+
+
+def _list(as_json: bool) -> None:
+    from rich.table import Table
+
+    from fewmask.methods import METHODS
+
+    rows: list[dict[str, Any]] = [
+        {
+            "name": n,
+            "family": METHODS[n].family,
+            "year": METHODS[n].year,
+            "dims": list(METHODS[n].spatial_dims),
+            "idea": METHODS[n].idea,
+        }
+        for n in METHODS
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    table = Table("method", "family", "year", "dimensions", "idea")
+    for row in rows:
+        table.add_row(
+            row["name"], row["family"], str(row["year"]), ", ".join(f"{d}D" for d in row["dims"]), row["idea"]
+        )
+    console().print(table)
+    say_next("fewmask", "methods", "show", "ua-mt")
+
+
+def _show(name: str, kind: type[Method], as_json: bool) -> None:
+    card: dict[str, Any] = {
+        "name": name,
+        "family": kind.family,
+        "year": kind.year,
+        "card": inspect.getdoc(kind),
+        "settings": settings(kind),
+    }
+    if as_json:
+        print_json(card)
+        return
+    say(f"{name}\n\n{card['card']}\n\nSettings (--set method.KEY=VALUE):")
+    for key, default, description in card["settings"]:
+        say(f"  {key} = {default}" + (f"  ({description})" if description else ""))
+
+
+def settings(kind: type[Method]) -> list[tuple[str, Any, str]]:
+    """Name, default and description of each of a method's settings."""
+    values = kind.Config().model_dump(mode="json")
+    return [(key, values[key], field.description or "") for key, field in kind.Config.model_fields.items()]

@@ -1,0 +1,43 @@
+"""Options that several verbs share, and how their values are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fewmask.errors import ConfigError
+
+DatasetArgument = Annotated[
+    Path, typer.Argument(help="Dataset folder: dataset.json, imagesTr, labelsTr, imagesUn, imagesTs.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def parse_amount(text: str | None, option: str) -> int | float | None:
+    """A number of cases or a share of them: ``8``, ``0.1`` or ``10%``.
+
+    Raises:
+        ConfigError: neither.
+    """
+    if text is None:
+        return None
+    try:
+        if text.endswith("%"):
+            return float(text[:-1]) / 100
+        return int(text) if text.isdigit() else float(text)
+    except ValueError:
+        raise ConfigError(
+            f"{option} {text!r}: give a number of cases such as 8, or a share such as 0.1 or 10%"
+        ) from None
+
+
+def gather_changes(assignments: list[str], **sections: dict[str, Any]) -> dict[str, Any]:
+    """What the command line changes in the config: options first, ``--set`` on top."""
+    from fewmask.config import merge, parse_assignment
+
+    changes: dict[str, Any] = {name: values for name, values in sections.items() if values}
+    for assignment in assignments:
+        changes = merge(changes, parse_assignment(assignment))
+    return changes

@@ -1,0 +1,54 @@
+"""``fewmask split``: name the cases whose labels may be used."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fewmask.cli.console import print_json, say, say_next
+from fewmask.cli.options import DatasetArgument, JsonOption, parse_amount
+
+
+def split(
+    dataset: DatasetArgument,
+    labelled: Annotated[
+        str | None, typer.Option(help="Label budget: a number of cases, or a share such as 0.1 or 10%. Default: all.")
+    ] = None,
+    val: Annotated[
+        str, typer.Option(help="How many of the budget validate (number or share) instead of training.")
+    ] = "0",
+    seed: Annotated[int, typer.Option(min=0, help="Of the random choice.")] = 0,
+    ordered: Annotated[
+        bool, typer.Option("--ordered", help="Take the first cases of dataset.json's training_order instead.")
+    ] = False,
+    patients: Annotated[
+        str | None,
+        typer.Option(help="Regular expression whose first group is the patient of a case id; patients stay together."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the split in splits.json.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Choose labelled, unlabelled, validation and test cases and write them to splits.json. No file is moved."""
+    from fewmask.data.dataset import Dataset
+
+    data = Dataset.open(dataset)
+    made = data.split(
+        labelled=parse_amount(labelled, "--labelled"),
+        validation=parse_amount(val, "--val") or 0,
+        seed=seed,
+        ordered=ordered,
+        patients=patients,
+    )
+    order = "ordered" if ordered else f"seed{seed}"
+    chosen = name or f"labelled{len(made.labelled) + len(made.validation)}-val{len(made.validation)}-{order}"
+    data.save_split(chosen, made)
+    if as_json:
+        print_json({"name": chosen, **made.model_dump(mode="json")})
+        return
+    for part in ("labelled", "validation", "unlabelled", "test"):
+        cases = getattr(made, part)
+        shown = ", ".join(cases[:6]) + (f", ... ({len(cases) - 6} more)" if len(cases) > 6 else "")
+        say(f"{part:<11}{len(cases):>5}  {shown}")
+    say(f"saved as {chosen!r} in {dataset / 'splits.json'}: {made.how}")
+    say_next("fewmask", "train", dataset, "--split", chosen, "--method", "ua-mt", "--output", "runs/first")

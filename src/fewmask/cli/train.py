@@ -1,0 +1,123 @@
+"""``fewmask train``: a run folder from a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from fewmask.cli.console import console, print_json, say, say_next
+from fewmask.cli.options import DatasetArgument, JsonOption, gather_changes, parse_amount
+from fewmask.cli.progress import TrainingBar, counting
+from fewmask.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fewmask.config import Experiment
+    from fewmask.data.dataset import Dataset
+    from fewmask.data.split import Split
+
+
+def train(
+    dataset: DatasetArgument,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder to write.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Method; `fewmask methods` lists them. Default: supervised.")
+    ] = None,
+    labelled: Annotated[
+        str | None, typer.Option(help="Label budget: a number of cases, or a share such as 0.1 or 10%. Default: all.")
+    ] = None,
+    val: Annotated[
+        str | None, typer.Option(help="How many of the budget validate. Default: a fifth of five cases or more.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Name of a split in splits.json, instead of --labelled and --val.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of the split, the networks and the patches. Default: 0.")
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="A shipped recipe, such as la/ua-mt, or a YAML file.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE of the config, such as train.lr=0.01; repeatable.")
+    ] = None,
+    resume: Annotated[
+        Literal["auto", "never"],
+        typer.Option(help="auto: continue the run in --output where there is one; never: refuse."),
+    ] = "never",
+    store: Annotated[
+        Path | None, typer.Option(help="Folder for preprocessed cases. Default: DATASET/.fewmask/store.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan, with measured time and memory, and stop.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model from the labelled and the unlabelled scans of a data set."""
+    from fewmask.data.dataset import Dataset
+
+    if split and (labelled or val):
+        raise ConfigError("give either --split or --labelled and --val, not both")
+    if output is None and not dry_run:
+        raise ConfigError("give --output, the run folder to write, for example --output runs/first")
+    experiment = _experiment(recipe, assignments or [], method, seed)
+    data = Dataset.open(dataset)
+    chosen = _split(data, split, labelled, val, experiment.train.seed)
+    if dry_run:
+        _print_plan(experiment, data, chosen, store, as_json)
+        return
+    assert output is not None  # checked above
+    _train(experiment, data, chosen, output, resume == "auto", store, as_json)
+
+
+def _train(
+    experiment: Experiment, data: Dataset, split: Split, output: Path, resume: bool, store: Path | None, quiet: bool
+) -> None:
+    from fewmask.engine.train import train as run_training
+
+    bar = TrainingBar(quiet=quiet)
+    with counting("preprocessing", quiet=quiet) as preparing, bar:
+        run = run_training(
+            experiment, data, split, output, resume=resume, store=store, preparing=preparing, listener=bar
+        )
+    if quiet:
+        print_json({"run": str(run.path), "weights": str(run.weights())})
+        return
+    say(f"trained {experiment.method.name}: {run.weights()}")
+    images = data.root / ("imagesTs" if split.test else "imagesUn")
+    say_next("fewmask", "predict", output, images, run.predictions)
+
+
+def _experiment(recipe: str | None, assignments: list[str], method: str | None, seed: int | None) -> Experiment:
+    from fewmask.config import load_experiment
+    from fewmask.recipes import recipe_path
+
+    changes = gather_changes(
+        assignments, method={"name": method} if method else {}, train={"seed": seed} if seed is not None else {}
+    )
+    return load_experiment(recipe_path(recipe) if recipe else None, changes)
+
+
+def _split(data: Dataset, name: str | None, labelled: str | None, val: str | None, seed: int) -> Split:
+    from fewmask.engine.train import default_split
+
+    if name:
+        return data.load_split(name)
+    return default_split(data, parse_amount(labelled, "--labelled"), parse_amount(val, "--val"), seed)
+
+
+def _print_plan(experiment: Experiment, data: Dataset, split: Split, store: Path | None, as_json: bool) -> None:
+    from rich.table import Table
+
+    from fewmask.engine.job import assemble
+    from fewmask.engine.plan import measure_plan
+
+    with counting("preprocessing", quiet=as_json) as preparing:
+        job = assemble(experiment, data, split, store, preparing)
+    plan: dict[str, Any] = measure_plan(job)
+    if as_json:
+        print_json(plan)
+        return
+    table = Table(title=f"Plan: {experiment.method.name} on {data.name}", show_header=False)
+    for key, value in plan.items():
+        table.add_row(key.replace("_", " "), str(value))
+    console().print(table)

@@ -1,0 +1,53 @@
+"""What tells one input from another: keys of file contents, and folder names for case ids."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from fewmask.data.image import suffix_of
+from fewmask.errors import DataError
+
+_COMPANIONS = (".raw", ".zraw", ".json")  # an .mhd keeps its voxels, a .tiff its spacing in a file beside it
+
+
+def digest(*parts: bytes) -> str:
+    """BLAKE2 of the parts, 32 hexadecimal digits."""
+    return hashlib.blake2b(b"\0".join(parts), digest_size=16).hexdigest()
+
+
+def file_digest(path: Path) -> bytes:
+    """BLAKE2 of a file's contents: its size and time say too little where data sets are copied or edited in place.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check that the file is there") from error
+
+
+def input_key(settings: str, paths: Iterable[Path]) -> str:
+    """The key of what is made with these settings of these scans, in this order.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    parts = [settings.encode()]
+    for path in paths:
+        stem = path.name[: -len(suffix_of(path))]
+        companions = (path.with_name(stem + ending) for ending in _COMPANIONS)
+        parts += [file_digest(part) for part in (path, *companions) if part == path or part.is_file()]
+    return digest(*parts)
+
+
+def folder_name(case_id: str) -> str:
+    """A folder name that every file system takes, different for different ids; plain ids stay readable as they are."""
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", case_id):
+        return case_id
+    readable = re.sub(r"[^A-Za-z0-9_-]+", "_", case_id)[:48]
+    return f"{readable}.{digest(case_id.encode('utf-8', 'surrogateescape'))[:16]}"

@@ -1,0 +1,221 @@
+"""Prepared cases on disk as memory-mapped arrays: preparing happens once, and a patch is read without its volume.
+
+``root/<settings>/<case>/`` holds ``image.npy`` with ``image.json``, and for cases whose label was asked for
+``label.npy`` and ``foreground.npy`` with ``label.json``. The JSON file carries a key made of the settings and the bytes
+of the input files, and is written last: an array without it, or with another key, counts as not there and is made anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fewmask.config import PreprocessConfig
+from fewmask.data.dataset import Dataset
+from fewmask.data.fingerprint import digest, folder_name, input_key
+from fewmask.data.preprocess import Preprocessor, resolve_spacing
+from fewmask.data.record import Record
+from fewmask.errors import DataError, RunError
+from fewmask.files import replacing, write_json
+
+VERSION = (
+    1  # raise it when preprocessing gives other numbers for the same settings: every stored case is then made anew
+)
+FOREGROUND_VOXELS = 10_000
+
+_UNREADABLE = (OSError, ValueError, EOFError, KeyError, TypeError)  # what damaged .npy and .json files raise
+
+
+def sample_foreground(label: np.ndarray, limit: int = FOREGROUND_VOXELS) -> np.ndarray:
+    """Voxels of each foreground class, drawn without replacement and the same each time.
+
+    Args:
+        label: ``(*P)`` uint8.
+        limit: voxels per class; a smaller class gives all of its own.
+
+    Returns:
+        ``(n, 1 + dims)`` int32: the class, then the index; sorted by class.
+    """
+    generator = np.random.default_rng(0)
+    rows = [np.empty((0, 1 + label.ndim), dtype=np.int32)]
+    for value in np.unique(label):
+        if value == 0:
+            continue
+        places = np.flatnonzero(label == value)
+        if len(places) > limit:
+            places = np.sort(generator.choice(places, limit, replace=False))
+        index = np.unravel_index(places, label.shape)
+        rows.append(np.stack([np.full(len(places), value), *index], axis=1).astype(np.int32))
+    return np.concatenate(rows)
+
+
+def _save(path: Path, values: np.ndarray) -> None:
+    with replacing(path) as temporary:
+        np.save(temporary, values)
+
+
+def _open(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.memmap[Any, Any]:
+    """A stored array whose last axes must be ``shape``; a file shorter than its header says raises ValueError."""
+    values = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(values, np.memmap) or values.shape[-len(shape) :] != shape or values.dtype != dtype:
+        raise ValueError(f"holds {values.dtype} {values.shape}")
+    return values
+
+
+class Store:
+    """The prepared cases of one data set under one set of settings.
+
+    Asking for a case that is not prepared, or whose input files have changed, prepares it. Each case is checked once in
+    the life of a store, so that reading patches costs nothing more. A store can be pickled to loader processes.
+
+    Args:
+        root: folder for stores; several settings and data sets can share it.
+        dataset: where the cases come from.
+        config: the settings; ``spacing: median`` is resolved on the data set.
+
+    Attributes:
+        config: the settings with every value resolved.
+        folder: where the cases of these settings lie.
+
+    Raises:
+        ConfigError: the settings do not fit the data set.
+    """
+
+    def __init__(self, root: Path, dataset: Dataset, config: PreprocessConfig) -> None:
+        self.dataset = dataset
+        self.config = resolve_spacing(dataset, config)
+        self._preprocessor = Preprocessor(self.config, dataset.spatial_dims)
+        settings = json.dumps([VERSION, self.config.model_dump(mode="json")], sort_keys=True)
+        self._settings = digest(settings.encode())
+        self.folder = Path(root) / self._settings
+        self._images: dict[str, tuple[str, Record]] = {}
+        self._labels: set[str] = set()
+
+    def prepare(
+        self, images: Iterable[str], labels: Iterable[str], progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Make what is missing or out of date.
+
+        Args:
+            images: case ids.
+            labels: ids of the cases whose label may be opened; no other label file is touched.
+            progress: called with the parts done and the parts in all.
+
+        Raises:
+            DataError: an input file cannot be read or used.
+        """
+        labels = list(dict.fromkeys(labels))
+        images = list(dict.fromkeys((*images, *labels)))
+        jobs = [(self._image, case_id) for case_id in images] + [(self._label, case_id) for case_id in labels]
+        for done, (job, case_id) in enumerate(jobs, start=1):
+            job(case_id)
+            if progress is not None:
+                progress(done, len(jobs))
+
+    def image(self, case_id: str) -> np.memmap[Any, Any]:
+        """The prepared image ``(C, *P)`` float32, mapped: only what is indexed is read."""
+        return self._mapped(case_id, "image.npy", np.float32)
+
+    def label(self, case_id: str) -> np.memmap[Any, Any]:
+        """The prepared label map ``(*P)`` uint8, mapped."""
+        self._label(case_id)
+        return self._mapped(case_id, "label.npy", np.uint8)
+
+    def foreground(self, case_id: str) -> np.ndarray:
+        """Sampled foreground voxels, int32 ``(n, 1 + dims)``: class, then index (see `sample_foreground`)."""
+        self._label(case_id)
+        path = self._case_folder(case_id) / "foreground.npy"
+        try:
+            return np.asarray(np.load(path, allow_pickle=False))
+        except _UNREADABLE as error:
+            raise self._damaged(path) from error
+
+    def record(self, case_id: str) -> Record:
+        """What preprocessing did to the case."""
+        return self._image(case_id)[1]
+
+    def shape(self, case_id: str) -> tuple[int, ...]:
+        """Voxels per axis ``(*P)`` of the prepared case."""
+        return self.record(case_id).shape
+
+    def spacing(self, case_id: str) -> tuple[float, ...]:
+        """Millimetres per axis of the prepared case."""
+        return self.record(case_id).spacing
+
+    def _case_folder(self, case_id: str) -> Path:
+        return self.folder / folder_name(case_id)
+
+    def _damaged(self, path: Path) -> RunError:
+        return RunError(f"{path}: was damaged or removed while in use; start again, and it is prepared anew")
+
+    def _mapped(self, case_id: str, name: str, dtype: type[np.generic]) -> np.memmap[Any, Any]:
+        path, shape = self._case_folder(case_id) / name, self.shape(case_id)
+        try:
+            return _open(path, shape, dtype)
+        except _UNREADABLE as error:
+            raise self._damaged(path) from error
+
+    def _image(self, case_id: str) -> tuple[str, Record]:
+        """Key and record of a case whose image is on disk and up to date."""
+        if case_id not in self._images:
+            key = input_key(self._settings, self.dataset.case(case_id).images)
+            record = self._stored_record(case_id, key) or self._make_image(case_id, key)
+            self._images[case_id] = (key, record)
+        return self._images[case_id]
+
+    def _stored_record(self, case_id: str, key: str) -> Record | None:
+        folder = self._case_folder(case_id)
+        try:
+            stored = json.loads((folder / "image.json").read_text(encoding="utf-8"))
+            if stored["key"] != key:
+                return None
+            record = Record.from_dict(stored["record"])
+            _open(folder / "image.npy", record.shape, np.float32)
+        except _UNREADABLE:
+            return None
+        return record
+
+    def _make_image(self, case_id: str, key: str) -> Record:
+        folder = self._case_folder(case_id)
+        values, record = self._preprocessor.image(self.dataset.read(case_id))
+        # Without the old key first gone, a crash here could leave a new array under it.
+        (folder / "image.json").unlink(missing_ok=True)
+        _save(folder / "image.npy", values)
+        write_json(folder / "image.json", {"case": case_id, "key": key, "record": record.to_dict()})
+        return record
+
+    def _label(self, case_id: str) -> None:
+        """See that a case's label is on disk and up to date; the label file is opened here and nowhere else."""
+        if case_id in self._labels:
+            return
+        image_key, record = self._image(case_id)
+        path = self.dataset.case(case_id).label
+        if path is None:
+            raise DataError(f"{self.dataset.root}: case {case_id!r} has no label; use it as an unlabelled one")
+        key = input_key(image_key, [path])
+        if not self._label_is_stored(case_id, key, record):
+            self._make_label(case_id, key, record)
+        self._labels.add(case_id)
+
+    def _label_is_stored(self, case_id: str, key: str, record: Record) -> bool:
+        folder = self._case_folder(case_id)
+        try:
+            stored = json.loads((folder / "label.json").read_text(encoding="utf-8"))
+            _open(folder / "label.npy", record.shape, np.uint8)
+            rows = np.load(folder / "foreground.npy", allow_pickle=False)
+            return bool(stored["key"] == key and len(rows) == stored["foreground"])
+        except _UNREADABLE:
+            return False
+
+    def _make_label(self, case_id: str, key: str, record: Record) -> None:
+        folder = self._case_folder(case_id)
+        values = self._preprocessor.label(self.dataset.read_label(case_id), record)
+        rows = sample_foreground(values)
+        (folder / "label.json").unlink(missing_ok=True)
+        _save(folder / "label.npy", values)
+        _save(folder / "foreground.npy", rows)
+        write_json(folder / "label.json", {"case": case_id, "key": key, "foreground": len(rows)})
