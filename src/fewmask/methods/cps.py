@@ -36,6 +36,9 @@ class CrossPseudoSupervision(Method):
         include_labelled: bool = Field(
             False, description="pseudo-label loss on labelled patches too, as the original without CutMix"
         )
+        initialisation: Literal["kaiming-xavier", "network"] = Field(
+            "kaiming-xavier", description="published; network: each keeps its own random start, which short runs need (see the card)"
+        )
         predict_with: Literal["first", "second", "mean"] = Field("first", description="which network predicts")
 
     config: Config
@@ -45,8 +48,10 @@ class CrossPseudoSupervision(Method):
 
     def __init__(self, task: Task, config: Config, network: NetworkConfig) -> None:
         super().__init__(task, config, network)
-        self.first = initialise(self.build_network(), "kaiming")
-        self.second = initialise(self.build_network(), "xavier")
+        self.first, self.second = self.build_network(), self.build_network()
+        if config.initialisation == "kaiming-xavier":
+            initialise(self.first, "kaiming")
+            initialise(self.second, "xavier")
 
     def forward(self, batch: Batch, progress: Progress) -> Step:
         """Both supervised losses plus the ramped cross pseudo-label loss."""
