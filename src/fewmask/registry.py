@@ -30,7 +30,7 @@ class Registry(Generic[T]):
 
         def enter(item: type[T]) -> type[T]:
             taken = self._items.get(name)
-            if taken is not None and taken.__qualname__ != item.__qualname__:
+            if taken is not None and (taken.__module__, taken.__qualname__) != (item.__module__, item.__qualname__):
                 raise ConfigError(
                     f"{self.kind} name {name!r} is already taken by {taken.__module__}.{taken.__qualname__}"
                 )

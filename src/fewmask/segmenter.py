@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ class Segmenter:
     """Trains a method on a data set and segments scans with it, with the defaults of the command line.
 
     Args:
-        method: its name; ``fewmask methods`` lists them.
+        method: its name; ``fewmask methods`` lists them. Or a mapping of its name and settings, ``{"name": "ua-mt", "passes": 4}``.
         experiment: further settings; none: all defaults.
         settings: sections that differ from them, for example ``train={"iterations": 2000}, network={"width": 8}``.
 
@@ -33,7 +34,9 @@ class Segmenter:
         >>> labels = model.predict("scan.nii.gz")                                               # doctest: +SKIP
     """
 
-    def __init__(self, method: str | None = None, experiment: Experiment | None = None, **settings: Any) -> None:
+    def __init__(
+        self, method: str | Mapping[str, Any] | None = None, experiment: Experiment | None = None, **settings: Any
+    ) -> None:
         self.method, self.base, self.settings = method, experiment, settings
         self._run: Path | None = None
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
@@ -46,7 +49,8 @@ class Segmenter:
             ConfigError: an unknown setting or a value out of range.
         """
         values = (self.base or Experiment()).model_dump(mode="json")
-        values = merge(values, {"method": {"name": self.method}} if self.method else {})
+        method = {"name": self.method} if isinstance(self.method, str) else dict(self.method or {})
+        values = merge(values, {"method": method})
         return load_experiment(changes=merge(values, self.settings))
 
     def fit(

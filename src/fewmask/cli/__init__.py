@@ -19,3 +19,9 @@ def main() -> None:
             raise
         print_error(str(error))
         sys.exit(error.exit_code)
+    except OSError as error:
+        if STATE.debug:
+            raise
+        if not isinstance(error, BrokenPipeError):  # as in `fewmask methods | head -1`
+            print_error(f"{error.filename or 'the system'}: {error.strerror or error}")
+        sys.exit(1)

@@ -15,16 +15,17 @@ from fewmask.cli.progress import counting
 def check(
     dataset: DatasetArgument,
     thumbnails: Annotated[
-        Path | None, typer.Option(help="Also write a PNG per case, with its label drawn on, into this folder.")
+        Path | None, typer.Option(metavar="FOLDER", help="Also write a PNG per case, with its label drawn on.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Report missing and damaged files, geometry, labels, duplicates, leakage: all findings at once.
+    """Find everything that is wrong with a dataset folder.
 
-    Exit code 1 where there is an error among them.
+    Missing and damaged files, geometry, labels, duplicates, leakage: all findings at once. Exit code 1 where an error is
+    among them.
     """
     from fewmask.data.check import check_dataset
-    from fewmask.data.thumbnails import write_thumbnails
+    from fewmask.data.check.thumbnails import write_thumbnails
 
     with counting("checking", quiet=as_json) as progress:
         report = check_dataset(dataset, progress=progress)
@@ -38,7 +39,15 @@ def check(
             console().print(table)
         if thumbnails:
             say(f"thumbnails: {thumbnails / 'index.png'}")
-    if any(finding.severity == "error" for finding in report.findings):
+    if not report.ok:
         raise typer.Exit(1)
     if not as_json:
-        say_next("fewmask", "split", dataset, "--labelled", "8", "--val", "2")
+        labelled = sum(row.group == "train" and row.volumes is not None for row in report.rows)
+        say_next("fewmask", "split", dataset, *_budget(labelled))
+
+
+def _budget(labelled: int) -> tuple[str, ...]:
+    """An example that works with this many labels."""
+    if labelled >= 10:
+        return ("--labelled", "8", "--val", "2")
+    return ("--labelled", str(max(labelled // 2, 1)))

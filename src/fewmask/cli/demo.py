@@ -12,15 +12,19 @@ from fewmask.cli.progress import TrainingBar
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write; must not exist.")] = Path(
-        "fewmask-demo"
-    ),
-    seed: Annotated[int, typer.Option(min=0, help="Of scans, networks and patches.")] = 0,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder to write; must not exist.")
+    ] = Path("fewmask-demo"),
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of scans, networks and patches.")] = 0,
     iterations: Annotated[
-        int | None, typer.Option(min=1, help="Training steps of each method; fewer is a rehearsal.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Training steps of each method. Default: as many as make sense."),
     ] = None,
 ) -> None:
-    """Train on synthetic scans with and without the unlabelled ones, compare, and write a report. Minutes on a laptop."""
+    """See fewmask work on synthetic scans, minutes on a laptop.
+
+    Trains with and without the unlabelled scans, compares the two on test scans and writes a report.
+    """
     from fewmask.demo import run_demo
 
     result = run_demo(output, seed=seed, iterations=iterations, say=say, listener=TrainingBar)

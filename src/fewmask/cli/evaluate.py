@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,33 +9,43 @@ import typer
 
 from fewmask.cli.console import console, print_json, say, say_next
 from fewmask.cli.options import JsonOption
+from fewmask.cli.progress import counting
 
 
 def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="Label map, or folder of label maps.")],
-    reference: Annotated[Path, typer.Argument(help="The true label map, or the folder of them.")],
+    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="Label map, or folder of label maps.")],
+    reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="The true label map, or the folder of them.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Folder for scores.csv and summary.json. Default: PREDICTIONS."),
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="For scores.csv and summary.json. Default: where PREDICTIONS are."
+        ),
     ] = None,
     unit: Annotated[Literal["mm", "voxel"], typer.Option(help="Unit of the distances.")] = "mm",
-    nsd: Annotated[float | None, typer.Option(help="Also report the surface Dice at this tolerance.")] = None,
+    nsd: Annotated[
+        float | None, typer.Option(metavar="DISTANCE", help="Also report the surface Dice at this tolerance.")
+    ] = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Count references without a prediction as missed.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Dice, Jaccard, HD95 and ASD per case and class, with mean, standard deviation and counts."""
+    """Score label maps: Dice, Jaccard, HD95, ASD and ASSD.
+
+    Per case and class in scores.csv; mean, standard deviation and counts in summary.json and on the screen.
+    """
     from fewmask.metrics.evaluate import evaluate as score_folders
 
-    result = score_folders(
-        predictions,
-        reference,
-        _class_names(predictions, reference),
-        unit=unit,
-        nsd_tolerance=nsd,
-        allow_missing=allow_missing,
-    )
+    with counting("scoring", quiet=as_json) as progress:
+        result = score_folders(
+            predictions,
+            reference,
+            _class_names(predictions, reference),
+            unit=unit,
+            nsd_tolerance=nsd,
+            allow_missing=allow_missing,
+            progress=progress,
+        )
     folder = output or (predictions if predictions.is_dir() else predictions.parent)
     result.write(folder)
     if as_json:
@@ -50,10 +59,13 @@ def evaluate(
 
 def _class_names(predictions: Path, reference: Path) -> tuple[str, ...] | None:
     """Class names from the dataset.json above the references, or of the run above the predictions; none where there is neither."""
-    for folder in (reference.parent, reference, predictions.parent, predictions):
-        file = folder / "dataset.json"
-        if file.is_file():
-            values = json.loads(file.read_text(encoding="utf-8"))
-            names = values.get("class_names") or sorted(values.get("labels", {}), key=values["labels"].get)
-            return tuple(names)
+    from fewmask.data.description import read_description
+    from fewmask.engine.run_folder import RunFolder
+
+    true, predicted = (path if path.is_dir() else path.parent for path in (reference, predictions))
+    for folder in (true.parent, true, predicted.parent, predicted):
+        if (folder / "config.yaml").is_file():
+            return tuple(RunFolder.open(folder).dataset()["class_names"])
+        if (folder / "dataset.json").is_file():
+            return read_description(folder).class_names
     return None

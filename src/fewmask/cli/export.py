@@ -8,19 +8,23 @@ from typing import Annotated
 import typer
 
 from fewmask.cli.console import say
+from fewmask.cli.options import CheckpointOption, RunArgument
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="Run folder of a training.")],
+    run: RunArgument,
     output: Annotated[
-        Path, typer.Argument(help="File to write; .pt2 (torch.export program) or .safetensors (weights).")
+        Path, typer.Argument(metavar="FILE", help=".pt2: a torch.export program; .safetensors: the weights alone.")
     ],
-    checkpoint: Annotated[
-        str | None, typer.Option(help="last, best or auto. Default: as the run's config says.")
-    ] = None,
+    checkpoint: CheckpointOption = None,
 ) -> None:
-    """Write the predictor (patch to class probabilities) as a program or as weights."""
+    """Write a trained model as a program or as weights.
+
+    The model maps patches to class probabilities; `fewmask predict` adds preprocessing and the way back.
+    """
     from fewmask.inference.export import export_run
 
     export_run(run, output, checkpoint)
     say(f"exported: {output}")
+    if output.suffix == ".pt2":
+        say(f"in Python: torch.export.load({str(output)!r}).module()")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,15 +14,20 @@ from fewmask.cli.options import JsonOption
 from fewmask.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from fewmask.methods import Method
 
 
 def methods(
-    verb: Annotated[str | None, typer.Argument(metavar="[show]", help="show: print one method's card.")] = None,
-    name: Annotated[str | None, typer.Argument(help="The method.")] = None,
+    verb: Annotated[str | None, typer.Argument(metavar="show", help="To print the card of one method.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="The method.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the methods; `fewmask methods show NAME` prints paper, equations and settings of one."""
+    """List the methods, or print the card of one.
+
+    A card holds the paper, the equations and the settings: `fewmask methods show NAME`.
+    """
     from fewmask.methods import METHODS
 
     if verb is None:
@@ -71,10 +78,20 @@ def _show(name: str, kind: type[Method], as_json: bool) -> None:
         return
     say(f"{name}\n\n{card['card']}\n\nSettings (--set method.KEY=VALUE):")
     for key, default, description in card["settings"]:
-        say(f"  {key} = {default}" + (f"  ({description})" if description else ""))
+        value = default if isinstance(default, str) else json.dumps(default)
+        say(f"  {key}={value}" + (f"  {description}" if description else ""))
 
 
 def settings(kind: type[Method]) -> list[tuple[str, Any, str]]:
-    """Name, default and description of each of a method's settings."""
-    values = kind.Config().model_dump(mode="json")
-    return [(key, values[key], field.description or "") for key, field in kind.Config.model_fields.items()]
+    """Dotted name, default and description of each of a method's settings."""
+    return list(_settings(kind.Config(), ""))
+
+
+def _settings(section: BaseModel, prefix: str) -> Iterator[tuple[str, Any, str]]:
+    values = section.model_dump(mode="json")
+    for key, field in type(section).model_fields.items():
+        inner = getattr(section, key)
+        if hasattr(inner, "model_dump"):
+            yield from _settings(inner, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", values[key], field.description or ""

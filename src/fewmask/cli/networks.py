@@ -7,7 +7,10 @@ from fewmask.cli.options import JsonOption
 
 
 def networks(as_json: JsonOption = False) -> None:
-    """List the networks with their dimensions and parameter counts (1 channel, 2 classes, published width)."""
+    """List the networks with their parameter counts.
+
+    Counted at the published width, for one channel and two classes.
+    """
     from rich.table import Table
 
     from fewmask.config import NetworkConfig

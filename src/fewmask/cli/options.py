@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from fewmask.errors import ConfigError
 
 DatasetArgument = Annotated[
-    Path, typer.Argument(help="Dataset folder: dataset.json, imagesTr, labelsTr, imagesUn, imagesTs.")
+    Path,
+    typer.Argument(
+        metavar="DATASET", help="Dataset folder: dataset.json, imagesTr, labelsTr, imagesUn, imagesTs, labelsTs."
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder of a training.")]
+CheckpointOption = Annotated[
+    Literal["auto", "last", "best"] | None,
+    typer.Option(
+        help="Weights to use; auto: best on validation, where there is one. Default: as the run's config says."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def parse_amount(text: str | None, option: str) -> int | float | None:

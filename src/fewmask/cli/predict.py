@@ -8,21 +8,21 @@ from typing import Annotated
 import typer
 
 from fewmask.cli.console import print_json, say, say_next
-from fewmask.cli.options import JsonOption
+from fewmask.cli.options import CheckpointOption, JsonOption, RunArgument
 from fewmask.cli.progress import counting
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="Run folder of a training.")],
+    run: RunArgument,
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="An image, or a folder of images.")],
-    output: Annotated[Path, typer.Argument(help="Folder for the label maps; for a single image also a file.")],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUTPUT", help="Folder for the label maps, or a file where INPUT is one.")
+    ],
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write a float map per class.")] = False,
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Also write the entropy map, 0 (sure) to 1.")
     ] = False,
-    checkpoint: Annotated[
-        str | None, typer.Option(help="last, best or auto. Default: as the run's config says.")
-    ] = None,
+    checkpoint: CheckpointOption = None,
     flips: Annotated[
         bool | None, typer.Option("--flips/--no-flips", help="Average over mirrored copies (slower, often better).")
     ] = None,
@@ -32,10 +32,12 @@ def predict(
     gaussian: Annotated[
         bool | None, typer.Option("--gaussian/--uniform", help="How overlapping windows are averaged.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda. Default: a GPU where there is one.")] = None,
+    device: Annotated[
+        str | None, typer.Option(metavar="NAME", help="cpu or cuda. Default: a GPU where there is one.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Segment scans; every label map has its scan's geometry, format and name."""
+    """Segment scans, each in its own geometry, format and name."""
     from fewmask.inference.predictor import Predictor
 
     predictor = Predictor.from_run(run, checkpoint, device)
@@ -55,14 +57,19 @@ def predict(
         print_json([str(path) for path in paths])
         return
     say(f"{len(paths)} label map{'s' if len(paths) > 1 else ''} in {paths[0].parent}")
-    say_next("fewmask", "evaluate", paths[0].parent, _reference(source))
+    say_next("fewmask", *_next(run, source, paths))
 
 
-def _reference(source: Path) -> Path:
-    """Where nnU-Net's layout keeps the labels of a folder of images."""
-    folder = source if source.is_dir() else source.parent
-    return (
-        folder.with_name(folder.name.replace("images", "labels"))
-        if folder.name.startswith("images")
-        else Path("LABELS")
-    )
+def _next(run: Path, source: Path, paths: list[Path]) -> tuple[str | Path, ...]:
+    """Evaluation where nnU-Net's layout has labels of these very scans, else the report."""
+    from fewmask.inference.inputs import find_scans
+
+    images = source if source.is_dir() else source.parent
+    labels = images.with_name(images.name.replace("images", "labels"))
+    if images != labels and labels.is_dir():
+        label = labels / find_scans(source, channels=1)[0].output_name
+        if source.is_file() and label.is_file():
+            return ("evaluate", paths[0], label)
+        if source.is_dir() and {path.name for path in labels.iterdir()} <= {path.name for path in paths}:
+            return ("evaluate", paths[0].parent, labels)
+    return ("report", run)

@@ -11,12 +11,13 @@ from fewmask.cli.console import say
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders of trainings.")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="HTML file. Default: report.html in the first run.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="HTML file. Default: report.html in the first run."),
     ] = None,
 ) -> None:
-    """Curves, scores and pictures of runs on one page that can be sent by mail."""
+    """Put curves, scores and pictures of runs on one HTML page."""
     from fewmask.report.html import write_report
 
     say(f"report: {write_report(runs, output or runs[0] / 'report.html')}")

@@ -13,23 +13,33 @@ from fewmask.cli.options import DatasetArgument, JsonOption, parse_amount
 def split(
     dataset: DatasetArgument,
     labelled: Annotated[
-        str | None, typer.Option(help="Label budget: a number of cases, or a share such as 0.1 or 10%. Default: all.")
+        str | None,
+        typer.Option(
+            metavar="AMOUNT", help="Label budget: a number of cases, or a share such as 0.1 or 10%. Default: all."
+        ),
     ] = None,
     val: Annotated[
-        str, typer.Option(help="How many of the budget validate (number or share) instead of training.")
+        str, typer.Option(metavar="AMOUNT", help="How much of the budget validates instead of training.")
     ] = "0",
-    seed: Annotated[int, typer.Option(min=0, help="Of the random choice.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the random choice.")] = 0,
     ordered: Annotated[
         bool, typer.Option("--ordered", help="Take the first cases of dataset.json's training_order instead.")
     ] = False,
     patients: Annotated[
         str | None,
-        typer.Option(help="Regular expression whose first group is the patient of a case id; patients stay together."),
+        typer.Option(
+            metavar="REGEX", help="Its first group is the patient in a case id; a patient's scans stay together."
+        ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the split in splits.json.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the split. Default: says what was asked for.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Choose labelled, unlabelled, validation and test cases and write them to splits.json. No file is moved."""
+    """Choose whose labels are used, and save the choice by name.
+
+    The choice goes to splits.json in the dataset folder; no scan or label is moved.
+    """
     from fewmask.data.dataset import Dataset
 
     data = Dataset.open(dataset)
@@ -51,4 +61,5 @@ def split(
         shown = ", ".join(cases[:6]) + (f", ... ({len(cases) - 6} more)" if len(cases) > 6 else "")
         say(f"{part:<11}{len(cases):>5}  {shown}")
     say(f"saved as {chosen!r} in {dataset / 'splits.json'}: {made.how}")
-    say_next("fewmask", "train", dataset, "--split", chosen, "--method", "ua-mt", "--output", "runs/first")
+    method = "ua-mt" if made.unlabelled else "supervised"
+    say_next("fewmask", "train", dataset, "--split", chosen, "--method", method, "--output", f"runs/{chosen}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,39 +21,48 @@ if TYPE_CHECKING:
 
 def train(
     dataset: DatasetArgument,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder to write.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="RUN", help="Run folder to write.")] = None,
     method: Annotated[
-        str | None, typer.Option(help="Method; `fewmask methods` lists them. Default: supervised.")
+        str | None, typer.Option(metavar="NAME", help="`fewmask methods` lists them. Default: supervised.")
     ] = None,
     labelled: Annotated[
-        str | None, typer.Option(help="Label budget: a number of cases, or a share such as 0.1 or 10%. Default: all.")
+        str | None,
+        typer.Option(
+            metavar="AMOUNT", help="Label budget: a number of cases, or a share such as 0.1 or 10%. Default: all."
+        ),
     ] = None,
     val: Annotated[
-        str | None, typer.Option(help="How many of the budget validate. Default: a fifth of five cases or more.")
+        str | None,
+        typer.Option(
+            metavar="AMOUNT", help="How much of the budget validates. Default: a fifth, of five cases or more."
+        ),
     ] = None,
     split: Annotated[
-        str | None, typer.Option(help="Name of a split in splits.json, instead of --labelled and --val.")
+        str | None, typer.Option(metavar="NAME", help="A split of `fewmask split`, instead of --labelled and --val.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Of the split, the networks and the patches. Default: 0.")
+        int | None, typer.Option(min=0, metavar="N", help="Of the split, the networks and the patches. Default: 0.")
     ] = None,
-    recipe: Annotated[str | None, typer.Option(help="A shipped recipe, such as la/ua-mt, or a YAML file.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A shipped recipe, such as la/ua-mt, or a YAML file.")
+    ] = None,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE of the config, such as train.lr=0.01; repeatable.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting, such as train.lr=0.01; repeatable."),
     ] = None,
     resume: Annotated[
         Literal["auto", "never"],
         typer.Option(help="auto: continue the run in --output where there is one; never: refuse."),
     ] = "never",
     store: Annotated[
-        Path | None, typer.Option(help="Folder for preprocessed cases. Default: DATASET/.fewmask/store.")
+        Path | None, typer.Option(metavar="FOLDER", help="For preprocessed cases. Default: DATASET/.fewmask/store.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan, with measured time and memory, and stop.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a model from the labelled and the unlabelled scans of a data set."""
+    """Train a model from labelled and unlabelled scans."""
     from fewmask.data.dataset import Dataset
 
     if split and (labelled or val):
@@ -63,7 +73,7 @@ def train(
     data = Dataset.open(dataset)
     chosen = _split(data, split, labelled, val, experiment.train.seed)
     if dry_run:
-        _print_plan(experiment, data, chosen, store, as_json)
+        _print_plan(experiment, data, chosen, store, output is not None, as_json)
         return
     assert output is not None  # checked above
     _train(experiment, data, chosen, output, resume == "auto", store, as_json)
@@ -83,8 +93,13 @@ def _train(
         print_json({"run": str(run.path), "weights": str(run.weights())})
         return
     say(f"trained {experiment.method.name}: {run.weights()}")
-    images = data.root / ("imagesTs" if split.test else "imagesUn")
-    say_next("fewmask", "predict", output, images, run.predictions)
+    say_next("fewmask", "predict", output, _scans_to_predict(data, split), run.predictions)
+
+
+def _scans_to_predict(data: Dataset, split: Split) -> Path:
+    """The test scans, or else a folder of scans whose labels the training did not see."""
+    cases = [*split.test, *split.unlabelled, *split.validation, *split.labelled]
+    return data.case(cases[0]).images[0].parent
 
 
 def _experiment(recipe: str | None, assignments: list[str], method: str | None, seed: int | None) -> Experiment:
@@ -105,7 +120,9 @@ def _split(data: Dataset, name: str | None, labelled: str | None, val: str | Non
     return default_split(data, parse_amount(labelled, "--labelled"), parse_amount(val, "--val"), seed)
 
 
-def _print_plan(experiment: Experiment, data: Dataset, split: Split, store: Path | None, as_json: bool) -> None:
+def _print_plan(
+    experiment: Experiment, data: Dataset, split: Split, store: Path | None, has_output: bool, as_json: bool
+) -> None:
     from rich.table import Table
 
     from fewmask.engine.job import assemble
@@ -121,3 +138,5 @@ def _print_plan(experiment: Experiment, data: Dataset, split: Split, store: Path
     for key, value in plan.items():
         table.add_row(key.replace("_", " "), str(value))
     console().print(table)
+    words = [word for word in sys.argv[1:] if word != "--dry-run"]
+    say_next("fewmask", *words, *([] if has_output else ["--output", "runs/first"]))

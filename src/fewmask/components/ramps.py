@@ -42,6 +42,6 @@ class RampConfig(Section):
         """The weight at an iteration."""
         if self.shape == "constant":
             return self.weight
-        plateau = max(self.length * progress.iterations / self.steps, 1.0)
+        plateau = self.length * progress.iterations / self.steps
         done = min(math.floor(progress.iteration / plateau + 1e-9), self.steps)
         return self.weight * (gaussian_rampup(done, self.steps) if self.shape == "gaussian" else done / self.steps)

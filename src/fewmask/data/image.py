@@ -13,24 +13,24 @@ from types import ModuleType
 
 import numpy as np
 
-from fewmask.data import formats_bitmap, formats_itk, formats_nifti
+from fewmask.data.formats import bitmap, itk, nifti
 from fewmask.data.geometry import Geometry
 from fewmask.errors import DataError
 
 __all__ = ["SUFFIXES", "Geometry", "Image", "read_geometry", "read_image", "read_label", "suffix_of", "write_image"]
 
 _FORMATS: dict[str, ModuleType] = {
-    ".nii.gz": formats_nifti,
-    ".nii": formats_nifti,
-    ".nrrd": formats_itk,
-    ".mha": formats_itk,
-    ".mhd": formats_itk,
-    ".png": formats_bitmap,
-    ".bmp": formats_bitmap,
-    ".tif": formats_bitmap,
-    ".tiff": formats_bitmap,
-    ".jpg": formats_bitmap,
-    ".jpeg": formats_bitmap,
+    ".nii.gz": nifti,
+    ".nii": nifti,
+    ".nrrd": itk,
+    ".mha": itk,
+    ".mhd": itk,
+    ".png": bitmap,
+    ".bmp": bitmap,
+    ".tif": bitmap,
+    ".tiff": bitmap,
+    ".jpg": bitmap,
+    ".jpeg": bitmap,
 }
 SUFFIXES = tuple(_FORMATS)
 
@@ -182,7 +182,7 @@ def _storable(path: Path, suffix: str, data: np.ndarray) -> np.ndarray:
         values = np.ascontiguousarray(data, dtype=np.uint8)
     else:
         values = np.ascontiguousarray(data, dtype=np.float32)
-    if suffix in formats_bitmap.JPEG:
+    if suffix in bitmap.JPEG:
         raise DataError(f"{path}: JPEG changes pixel values and so cannot hold labels or maps; write .png or .tif")
     if suffix in (".png", ".bmp") and (values.ndim != 2 or values.dtype != np.uint8):
         raise DataError(f"{path}: {suffix} holds 2D labels only, not {values.ndim}D {values.dtype}; write .tif")

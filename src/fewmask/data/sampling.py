@@ -62,11 +62,11 @@ def patch_start(
 def padding(shape: Sequence[int], patch: Sequence[int], margin: int) -> list[int]:
     """Zeros in front of and behind each axis, so that the patch fits.
 
-    Block B7a: half the lack plus ``margin`` where a side is not larger than the patch, else none.
+    Block B7a: half the lack, rounded down, plus ``margin`` where a side is not larger than the patch, else none. Without a margin
+    an odd lack is rounded up.
     """
-    return [
-        max(-(-(size - side) // 2) + margin, 0) if side <= size else 0 for side, size in zip(shape, patch, strict=True)
-    ]
+    lacks = [size - side for side, size in zip(shape, patch, strict=True)]
+    return [max(lack // 2 + margin, -(-lack // 2)) if lack >= 0 else 0 for lack in lacks]
 
 
 def read_patch(volume: Array, start: Sequence[int], patch: Sequence[int], pad: Sequence[int]) -> Array:

@@ -103,6 +103,7 @@ def assemble(
     shapes = [cases.shape(case) for case in [*split.labelled, *unlabelled]]
     patch = experiment.sampling.patch_size or choose_patch(shapes)
     _check_patch(patch, dataset.spatial_dims)
+    _check_stride(experiment.inference.stride, patch)
     spacing = np.median([cases.spacing(case) for case in split.labelled], axis=0)
     task = Task(
         dataset.spatial_dims, len(dataset.channel_names), tuple(dataset.class_names), patch, tuple(map(float, spacing))
@@ -134,6 +135,16 @@ def _check_patch(patch: Sequence[int], dims: int) -> None:
         nearest = [max(round(side / STRIDE), 1) * STRIDE for side in patch]
         raise ConfigError(
             f"sampling.patch_size {list(patch)}: every side must be a multiple of {STRIDE}; nearest: {nearest}"
+        )
+
+
+def _check_stride(stride: Sequence[int] | None, patch: Sequence[int]) -> None:
+    """Here and not only in the sliding window, which may run for the first time after hours of training."""
+    if stride is None:
+        return
+    if len(stride) != len(patch) or any(not 1 <= step <= side for step, side in zip(stride, patch, strict=True)):
+        raise ConfigError(
+            f"inference.stride {list(stride)}: give {len(patch)} numbers from 1 to the sides of the patch {list(patch)}"
         )
 
 

@@ -27,7 +27,9 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file) if row.get("iteration", "").isdigit()]
+        return [
+            row for row in csv.DictReader(file) if (row.get("iteration") or "").isdigit() and None not in row.values()
+        ]
 
 
 class CsvLogger:

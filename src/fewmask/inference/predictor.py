@@ -18,7 +18,7 @@ from fewmask.data.preprocess import Preprocessor
 from fewmask.engine.checkpoint import load_weights
 from fewmask.engine.run_folder import RunFolder
 from fewmask.engine.validate import default_stride
-from fewmask.errors import DataError
+from fewmask.errors import ConfigError, DataError
 from fewmask.inference.inputs import Scan, find_scans
 from fewmask.inference.postprocess import entropy_map, largest_component
 from fewmask.inference.sliding_window import sliding_window
@@ -67,7 +67,7 @@ class Predictor:
         channels: Sequence[str],
         device: torch.device | str | None = None,
     ) -> None:
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = _device(device)
         self.module = module.to(self.device).eval()
         self.task, self.channels = task, tuple(channels)
         self.settings: InferenceConfig = experiment.inference
@@ -83,6 +83,7 @@ class Predictor:
             device: see `Predictor`.
 
         Raises:
+            ConfigError: there is no such device.
             RunError: no run there, or no usable weights in it.
         """
         run = RunFolder.open(path)
@@ -166,6 +167,8 @@ class Predictor:
         """
         scans = find_scans(source, self.task.in_channels)
         paths = [output_path(scan, target, single=source.is_file()) for scan in scans]
+        _check_apart(source, scans, paths)
+        _refuse_to_overwrite(scans, paths)
         for done, (scan, path) in enumerate(zip(scans, paths, strict=True)):
             if progress:
                 progress(done, len(scans))
@@ -186,6 +189,26 @@ class Predictor:
         return paths
 
 
+def _refuse_to_overwrite(scans: Sequence[Scan], paths: Sequence[Path]) -> None:
+    """A label map has its scan's name, so in the scans' own folder it would replace the scan."""
+    inputs = {file.resolve() for scan in scans for file in scan.files}
+    for path in paths:
+        if path.resolve() in inputs:
+            raise DataError(f"{path}: is a scan that its own label map would overwrite: write to another folder")
+
+
+def _device(name: torch.device | str | None) -> torch.device:
+    """The device of a name; without one, a GPU where there is one."""
+    gpu = torch.cuda.is_available()
+    try:
+        device = torch.device(name or ("cuda" if gpu else "cpu"))
+    except RuntimeError:
+        raise ConfigError(f"there is no device {name!r}: give cpu or cuda") from None
+    if device.type == "cuda" and not gpu:
+        raise ConfigError(f"device {name} needs a GPU, but torch sees none: use cpu, or install a CUDA build of torch")
+    return device
+
+
 def output_path(scan: Scan, target: Path, *, single: bool) -> Path:
     """Where a scan's label map goes: into the folder ``target``, or, for a single scan, to the file that ``target`` names."""
     if not single or target.is_dir():
@@ -195,6 +218,15 @@ def output_path(scan: Scan, target: Path, *, single: bool) -> Path:
     except DataError:
         return target / scan.output_name
     return target
+
+
+def _check_apart(source: Path, scans: Sequence[Scan], paths: Sequence[Path]) -> None:
+    """Refuse to overwrite a scan, or to mix label maps with the scans of a folder, where they would pass for scans."""
+    for scan, path in zip(scans, paths, strict=True):
+        if path.exists() and any(path.samefile(file) for file in scan.files):
+            raise DataError(f"{path}: is the scan itself and would be overwritten; write to another folder")
+    if source.is_dir() and paths[0].parent.is_dir() and paths[0].parent.samefile(source):
+        raise DataError(f"{source}: holds the scans; write the label maps to another folder")
 
 
 def map_path(labels: Path, folder: str, tail: str = "") -> Path:

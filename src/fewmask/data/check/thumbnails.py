@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from fewmask.data.check.findings import CheckReport
 from fewmask.data.dataset import Dataset
-from fewmask.data.findings import CheckReport
-from fewmask.data.formats_bitmap import JPEG, TIFF
+from fewmask.data.formats.bitmap import JPEG, TIFF
 from fewmask.data.image import Image, read_image, read_label, suffix_of
 from fewmask.data.layout import Case
 from fewmask.errors import DataError

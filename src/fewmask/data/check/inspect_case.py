@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fewmask.data.findings import Finding, Row, Severity
-from fewmask.data.formats_bitmap import exif_orientation
+from fewmask.data.check.findings import Finding, Row, Severity
+from fewmask.data.formats.bitmap import exif_orientation
 from fewmask.data.image import Image, read_image, read_label, suffix_of
 from fewmask.data.layout import Case
 from fewmask.errors import DataError

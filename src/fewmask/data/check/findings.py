@@ -105,7 +105,7 @@ class CheckReport:
 
     def tables(self) -> list[RenderableType]:
         """The report for a terminal, as rich renderables."""
-        from fewmask.data.check_tables import render
+        from fewmask.data.check.tables import render
 
         return render(self)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from fewmask.data.check.findings import SEVERITIES, CheckReport, Finding, Row
+from fewmask.data.check.inspect_case import Inspection, inspect_case
 from fewmask.data.dataset import Dataset
-from fewmask.data.findings import SEVERITIES, CheckReport, Finding, Row
-from fewmask.data.inspect_case import Inspection, inspect_case
 from fewmask.data.layout import Case
 
 __all__ = ["CheckReport", "Finding", "Row", "check_dataset"]

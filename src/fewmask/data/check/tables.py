@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from fewmask.data.findings import SEVERITIES, CheckReport, Finding, relative
+from fewmask.data.check.findings import SEVERITIES, CheckReport, Finding, relative
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from fewmask.components.ramps import RampConfig, gaussian_rampup
+from fewmask.methods import Progress
+
+
+def published(i, length):
+    """The field's weight: ``0.1 r(floor(i / 150); length)``, written out."""
+    t = min(i // 150, length)
+    return 0.1 * math.exp(-5.0 * (1.0 - t / length) ** 2)
+
+
+def test_gaussian_rampup_at_its_ends_and_beyond():
+    assert gaussian_rampup(0, 40) == pytest.approx(0.006737947, abs=1e-9)
+    assert gaussian_rampup(20, 40) == pytest.approx(math.exp(-1.25))
+    assert gaussian_rampup(40, 40) == 1
+    assert gaussian_rampup(1000, 40) == 1
+    assert gaussian_rampup(-3, 40) == gaussian_rampup(0, 40)
+    assert gaussian_rampup(0, 0) == gaussian_rampup(5, 0) == 1
+
+
+@pytest.mark.parametrize(("iterations", "steps"), [(6000, 40), (30000, 200)])
+def test_the_defaults_give_the_published_weights(iterations, steps):
+    ramp = RampConfig(weight=0.1, steps=steps)
+    for i in range(iterations):
+        assert ramp.at(Progress(i, iterations)) == published(i, steps), i
+
+
+@pytest.mark.parametrize("iterations", [7, 10, 39, 100, 1234])
+def test_a_shorter_run_sees_the_whole_ramp(iterations):
+    ramp = RampConfig(weight=2.0)
+    weights = [ramp.at(Progress(i, iterations)) for i in range(iterations + 1)]
+    assert weights[0] == 2.0 * math.exp(-5)
+    assert weights == sorted(weights)
+    assert weights[-1] == 2.0
+
+
+def test_length_is_a_share_of_the_run():
+    ramp = RampConfig(weight=1.0, shape="linear", length=0.5, steps=10)
+    assert [ramp.at(Progress(i, 200)) for i in (0, 9, 10, 55, 99, 100, 199)] == [0, 0, 0.1, 0.5, 0.9, 1, 1]
+
+
+def test_constant_from_the_first_step():
+    assert RampConfig(weight=0.3, shape="constant").at(Progress(0, 100)) == 0.3
