@@ -172,4 +172,13 @@ def test_a_missing_file_is_named_and_an_empty_one_means_all_defaults(tmp_path):
 
 def test_the_written_config_is_plain_yaml():
     values = yaml.safe_load(Experiment().to_yaml())
-    assert list(values) == ["preprocess", "sampling", "augment", "network", "method", "train", "inference", "evaluation"]
+    assert list(values) == [
+        "preprocess",
+        "sampling",
+        "augment",
+        "network",
+        "method",
+        "train",
+        "inference",
+        "evaluation",
+    ]

@@ -20,5 +20,9 @@ def test_tool_finds_nothing(arguments):
 
 
 def test_no_source_file_is_too_long_to_read():
-    long = {str(p.relative_to(ROOT)): n for p in (ROOT / "src").rglob("*.py") if (n := len(p.read_text().splitlines())) > 300}
+    long = {
+        str(p.relative_to(ROOT)): n
+        for p in (ROOT / "src").rglob("*.py")
+        if (n := len(p.read_text().splitlines())) > 300
+    }
     assert not long, f"split these: {long}"

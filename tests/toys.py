@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
-from helpers import blobs
 
 from fewmask.config import NetworkConfig, load_experiment, merge
 from fewmask.data.batch import Batch
 from fewmask.methods import METHODS
 from fewmask.task import Task
+from helpers import blobs
 
 # Per-sample normalisation: one patch cannot reach another's output through batch statistics.
 NETWORK = {"width": 4, "norm": "group", "dropout": 0.0}
@@ -61,7 +61,7 @@ def small_batch(task, seed=0, labelled=2, unlabelled=2, strong=False):
     return Batch(images[:labelled], labels, views, views + 0.1 if strong else None)
 
 
-def small_experiment(method="supervised", **sections):
+def small_experiment(method="supervised", /, **sections):
     """An experiment of six steps on 2D patches; ``sections`` go on top."""
     values = {
         "sampling": {"patch_size": list(PATCH[2]), "workers": 0},

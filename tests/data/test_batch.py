@@ -9,7 +9,10 @@ from fewmask.data.batch import Batch
 
 def batch(strong=False):
     return Batch(
-        torch.zeros(2, 1, 4, 4), torch.ones(2, 4, 4, dtype=torch.int64), torch.ones(3, 1, 4, 4), torch.ones(3, 1, 4, 4) if strong else None
+        torch.zeros(2, 1, 4, 4),
+        torch.ones(2, 4, 4, dtype=torch.int64),
+        torch.ones(3, 1, 4, 4),
+        torch.ones(3, 1, 4, 4) if strong else None,
     )
 
 

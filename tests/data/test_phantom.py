@@ -30,7 +30,7 @@ def test_every_scan_shows_every_class(shape):
         shares = np.bincount(label.ravel(), minlength=3) / label.size
         assert len(shares) == len(CLASSES)
         assert shares[0] > 0.5
-        assert shares[1] > 0.02
+        assert shares[1] > 0.005
         assert shares[2] > 0.003
 
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from toys import MemorySource
 
 from fewmask.config import AugmentConfig, SamplingConfig
 from fewmask.data.sampling import LABELLED, UNLABELLED, BatchStream, Streams, batches, case_at, padding, read_patch
 from fewmask.errors import DataError
+from toys import MemorySource
 
 STILL = AugmentConfig(rotate_flip=False)
 
@@ -31,9 +31,12 @@ def source():
 
 
 def same(first, second):
-    return all(torch.equal(getattr(first, name), getattr(second, name)) for name in ("labelled", "labels", "unlabelled"))
+    return all(
+        torch.equal(getattr(first, name), getattr(second, name)) for name in ("labelled", "labels", "unlabelled")
+    )
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("workers", [1, 3])
 def test_batches_do_not_depend_on_the_number_of_workers(source, workers):
     items = stream(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from fewmask.cli.console import console, print_json, say, say_next
 from fewmask.cli.options import JsonOption
 from fewmask.cli.progress import counting
+
+if TYPE_CHECKING:
+    from fewmask.config import EvaluationConfig
 
 
 def evaluate(
@@ -21,7 +25,12 @@ def evaluate(
             "--output", "-o", metavar="FOLDER", help="For scores.csv and summary.json. Default: where PREDICTIONS are."
         ),
     ] = None,
-    unit: Annotated[Literal["mm", "voxel"], typer.Option(help="Unit of the distances.")] = "mm",
+    unit: Annotated[
+        Literal["mm", "voxel"] | None,
+        typer.Option(
+            help="Unit of the distances. Default: as the config says, of a run that holds PREDICTIONS; else mm."
+        ),
+    ] = None,
     nsd: Annotated[
         float | None, typer.Option(metavar="DISTANCE", help="Also report the surface Dice at this tolerance.")
     ] = None,
@@ -36,25 +45,35 @@ def evaluate(
     """
     from fewmask.metrics.evaluate import evaluate as score_folders
 
+    settings = _settings(predictions)
     with counting("scoring", quiet=as_json) as progress:
         result = score_folders(
             predictions,
             reference,
             _class_names(predictions, reference),
-            unit=unit,
-            nsd_tolerance=nsd,
+            unit=unit or settings.unit,
+            nsd_tolerance=settings.nsd_tolerance if nsd is None else nsd,
             allow_missing=allow_missing,
             progress=progress,
         )
     folder = output or (predictions if predictions.is_dir() else predictions.parent)
     result.write(folder)
     if as_json:
-        print_json(result.summary())
+        print_json(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
         return
     console().print(result.table())
     say(f"every case: {folder / 'scores.csv'}")
     if (folder.parent / "config.yaml").exists():
         say_next("fewmask", "report", folder.parent)
+
+
+def _settings(predictions: Path) -> EvaluationConfig:
+    """The evaluation settings of the run that the predictions lie in, or the defaults."""
+    from fewmask.config import EvaluationConfig, load_experiment
+
+    folder = predictions if predictions.is_dir() else predictions.parent
+    config = folder.parent / "config.yaml"
+    return load_experiment(config).evaluation if config.is_file() else EvaluationConfig()
 
 
 def _class_names(predictions: Path, reference: Path) -> tuple[str, ...] | None:

@@ -56,7 +56,7 @@ def predict(
     if as_json:
         print_json([str(path) for path in paths])
         return
-    say(f"{len(paths)} label map{'s' if len(paths) > 1 else ''} in {paths[0].parent}")
+    say(f"label map: {paths[0]}" if len(paths) == 1 else f"{len(paths)} label maps in {paths[0].parent}")
     say_next("fewmask", *_next(run, source, paths))
 
 
@@ -65,7 +65,7 @@ def _next(run: Path, source: Path, paths: list[Path]) -> tuple[str | Path, ...]:
     from fewmask.inference.inputs import find_scans
 
     images = source if source.is_dir() else source.parent
-    labels = images.with_name(images.name.replace("images", "labels"))
+    labels = images.parent / images.name.replace("images", "labels")
     if images != labels and labels.is_dir():
         label = labels / find_scans(source, channels=1)[0].output_name
         if source.is_file() and label.is_file():

@@ -32,7 +32,7 @@ def measure_plan(job: Job) -> dict[str, Any]:
     fabric = make_fabric(config)
     torch.manual_seed(config.seed)
     method: Method = build_method(job.task, experiment.method, experiment.network)
-    parameters, trained = count_parameters(method), sum(p.numel() for p in method.parameters() if p.requires_grad)
+    parameters, trained = sum(p.numel() for p in method.parameters()), count_parameters(method)
     model = fabric.setup_module(method)
     seconds = 0.0
     for phase in method.phases():

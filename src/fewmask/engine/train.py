@@ -65,6 +65,8 @@ def train(
     run = RunFolder(output)
     if run.started and not resume:
         raise RunError(f"{output} already holds a run: continue it with --resume auto, or choose another --output")
+    if output.is_file():
+        raise RunError(f"{output} is a file: choose a folder as --output")
     if output.exists() and not run.started and any(output.iterdir()):
         raise RunError(f"{output} is not empty and not a run folder: choose another --output")
     job = assemble(experiment, dataset, split, store, preparing)

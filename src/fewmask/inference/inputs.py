@@ -49,9 +49,10 @@ class Scan:
                 )
         data = np.concatenate([image.data for image in images])
         if len(data) != len(channels):
+            have = f"{len(data)} channel{'s' if len(data) > 1 else ''}"
             names = ", ".join(channels)
             raise DataError(
-                f"{first.path}: has {len(data)} channels, but the model was trained on {len(channels)} ({names})"
+                f"{first.path}: has {have}, but the model was trained on {len(channels)} ({names}); give it those"
             )
         return Image(data, first.geometry, first.path)
 

@@ -103,7 +103,8 @@ class Predictor:
         """
         if len(image.data) != self.task.in_channels:
             raise DataError(
-                f"{image.path}: has {len(image.data)} channels, but the model was trained on {self.task.in_channels}"
+                f"{image.path}: has {len(image.data)} channel{'s' if len(image.data) > 1 else ''}, but the model was "
+                f"trained on {self.task.in_channels}; give (C, *S) with those"
             )
         prepared, record = self.preprocessor.image(image)
         probabilities = sliding_window(
@@ -168,7 +169,6 @@ class Predictor:
         scans = find_scans(source, self.task.in_channels)
         paths = [output_path(scan, target, single=source.is_file()) for scan in scans]
         _check_apart(source, scans, paths)
-        _refuse_to_overwrite(scans, paths)
         for done, (scan, path) in enumerate(zip(scans, paths, strict=True)):
             if progress:
                 progress(done, len(scans))
@@ -187,14 +187,6 @@ class Predictor:
         if progress:
             progress(len(scans), len(scans))
         return paths
-
-
-def _refuse_to_overwrite(scans: Sequence[Scan], paths: Sequence[Path]) -> None:
-    """A label map has its scan's name, so in the scans' own folder it would replace the scan."""
-    inputs = {file.resolve() for scan in scans for file in scan.files}
-    for path in paths:
-        if path.resolve() in inputs:
-            raise DataError(f"{path}: is a scan that its own label map would overwrite: write to another folder")
 
 
 def _device(name: torch.device | str | None) -> torch.device:

@@ -25,6 +25,8 @@ def recipe_path(name: str) -> Path:
     """
     if name in recipe_names():
         return FOLDER / f"{name}.yaml"
-    if name.endswith((".yaml", ".yml")) and Path(name).is_file():
-        return Path(name)
+    if name.endswith((".yaml", ".yml")):
+        if Path(name).is_file():
+            return Path(name)
+        raise ConfigError(f"{name}: there is no such file; give a YAML file, or one of {', '.join(recipe_names())}")
     raise ConfigError(f"there is no recipe {name!r}: {nearest(name, recipe_names())}")

@@ -1,0 +1,45 @@
+import pytest
+import torch
+
+from fewmask.config import load_experiment
+from fewmask.errors import ConfigError
+from fewmask.methods import METHODS, build_method
+from fewmask.recipes import recipe_names, recipe_path
+from fewmask.task import Task
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipe_is_valid_and_its_networks_build(name):
+    experiment = load_experiment(recipe_path(name))
+    patch = experiment.sampling.patch_size
+    assert all(side % 16 == 0 for side in patch), "patches are multiples of the networks' stride"
+    task = Task(len(patch), 1, ("background", "object"), patch, (1.0,) * len(patch))
+    method = build_method(task, experiment.method, experiment.network.model_copy(update={"width": 2}))
+    small = torch.zeros(1, 1, *(32,) * len(patch))
+    assert method.predictor().eval()(small).shape == (1, 2, *(32,) * len(patch))
+    stride = experiment.inference.stride
+    assert stride is None or all(step <= side for step, side in zip(stride, patch, strict=True))
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if name.split("/")[1] in METHODS])
+def test_recipe_that_bears_a_method_s_name_trains_it(name):
+    assert load_experiment(recipe_path(name)).method.name == name.split("/")[1]
+
+
+def test_recipes_of_one_data_set_differ_in_the_method_alone():
+    first, *others = (
+        load_experiment(recipe_path(f"la/{name}")) for name in ("supervised", "mean-teacher", "ua-mt", "cps")
+    )
+    for other in others:
+        assert other.model_copy(update={"method": first.method}) == first
+
+
+def test_every_recipe_opens_with_a_comment():
+    assert all(recipe_path(name).read_text(encoding="utf-8").startswith("# ") for name in recipe_names())
+
+
+def test_a_file_of_the_user(tmp_path):
+    (tmp_path / "mine.yaml").write_text("train: {lr: 0.5}\n")
+    assert load_experiment(recipe_path(str(tmp_path / "mine.yaml"))).train.lr == 0.5
+    with pytest.raises(ConfigError, match="did you mean 'la/ua-mt'"):
+        recipe_path("la/uamt")

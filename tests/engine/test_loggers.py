@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+
+from fewmask.engine.loggers import CsvLogger, TensorBoardLogger, read_metrics
+
+
+def test_rows_and_columns(tmp_path):
+    path = tmp_path / "metrics.csv"
+    logger = CsvLogger(path)
+    logger.log(10, {"phase": "train", "loss": 0.123456789})
+    logger.log(20, {"phase": "train", "loss": 0.1, "val_dice": 0.5})
+    logger.log(30, {"phase": "train", "loss": 0.0})
+    assert path.read_text() == ("iteration,phase,loss,val_dice\n10,train,0.123457,\n20,train,0.1,0.5\n30,train,0,\n")
+
+
+def test_rows_after_the_checkpoint_go(tmp_path):
+    path = tmp_path / "metrics.csv"
+    logger = CsvLogger(path)
+    for i in (1, 2, 3, 4):
+        logger.log(i, {"loss": float(i)})
+    again = CsvLogger(path, after=2)
+    assert [row["iteration"] for row in read_metrics(path)] == ["1", "2"]
+    again.log(3, {"loss": 30.0})
+    assert [row["loss"] for row in read_metrics(path)] == ["1", "2", "30"]
+
+
+def test_a_torn_last_row_is_dropped(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text("iteration,phase,loss\n1,train,0.5\n2,tr")
+    CsvLogger(path, after=5).log(2, {"phase": "train", "loss": 0.25})
+    assert [row["loss"] for row in read_metrics(path)] == ["0.5", "0.25"]
+
+
+def test_no_file_no_rows(tmp_path):
+    assert read_metrics(tmp_path / "none.csv") == []
+    (tmp_path / "empty.csv").write_text("")
+    assert read_metrics(tmp_path / "empty.csv") == []
+
+
+def test_tensorboard_events_can_be_read(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    logger = TensorBoardLogger(tmp_path)
+    for i in (5, 10):
+        logger.log(i, {"phase": "train", "loss": i / 10})
+    logger.close()
+    events = accumulator.EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert events.Tags()["scalars"] == ["loss"]
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(5, 0.5), (10, 1.0)]
