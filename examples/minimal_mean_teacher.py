@@ -111,8 +111,8 @@ def test_dice(network: torch.nn.Module, scans: Scans, task: Task) -> dict[str, f
 def main() -> None:
     """Make scans, train, test."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--iterations", type=int, default=400)
-    parser.add_argument("--consistency", type=float, default=20.0, help="weight of the consistency loss; 0: supervised")
+    parser.add_argument("--iterations", type=int, default=200)
+    parser.add_argument("--consistency", type=float, default=5.0, help="weight of the consistency loss; 0: supervised")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
 

@@ -46,7 +46,7 @@ def test_a_taken_name_is_refused():
 def test_a_class_of_the_same_name_from_another_module_is_another_class():
     registry = Registry("thing")
     registry.register("one")(type("Same", (), {"__module__": "first"}))
-    with pytest.raises(ConfigError, match="taken by first.Same"):
+    with pytest.raises(ConfigError, match=r"taken by first\.Same"):
         registry.register("one")(type("Same", (), {"__module__": "second"}))
 
 

@@ -183,7 +183,7 @@ def test_a_teacher_follows_a_frozen_student(name):
     with torch.no_grad():
         for parameter in method.parameters():
             if parameter.requires_grad:
-                parameter += 1.0
+                parameter.add_(1.0)
     lags = []
     for _ in range(400):
         method.after_step(progress)

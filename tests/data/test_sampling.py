@@ -203,6 +203,13 @@ def test_a_foreground_voxel_at_the_border_keeps_the_patch_inside():
     assert (batch.labelled == 1).all()
 
 
+def test_a_foreground_voxel_of_a_padded_volume_is_centred():
+    label = np.zeros((16, 16), np.uint8)
+    label[2, 13] = 1
+    source = MemorySource({"a": np.ones((1, 16, 16), np.float32)}, {"a": label})
+    assert (stream(source, ["a"], foreground=1.0, margin=8).batch(0).labels[:, 8, 8] == 1).all()
+
+
 def test_a_case_without_foreground_is_sampled_anywhere():
     source = MemorySource({"a": np.ones((1, 40, 40), np.float32)}, {"a": np.zeros((40, 40), np.uint8)})
     assert (stream(source, ["a"], foreground=1.0).batch(0).labelled == 1).all()

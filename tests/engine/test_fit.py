@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from fewmask.data.dataset import Dataset
+from fewmask.data.phantom import Phantom, write_phantom
 from fewmask.data.split import Split
 from fewmask.engine.checkpoint import load_state
 from fewmask.engine.fit import Trainer, make_fabric
@@ -105,6 +106,17 @@ def test_turns_have_their_own_optimisers_and_log_names(two_turns, dataset, tmp_p
     assert [row["phase"] for row in rows] == ["warm-up"] * 4 + ["main"] * 6
     assert rows[0]["loss"] and rows[0]["noise"] and not rows[0]["first/loss"]
     assert rows[-1]["first/loss"] and rows[-1]["second/ce"] and not rows[-1]["loss"]
+
+
+def test_every_step_has_its_own_randomness_and_a_seed_gives_it_again(two_turns, dataset, tmp_path):
+    def noise(name, seed):
+        run = train(small_experiment("two-turns", train={"seed": seed}), dataset, SPLIT, tmp_path / name)
+        return [row["noise"] for row in read_metrics(run.metrics)[:4]]
+
+    first = noise("first", 0)
+    assert len(set(first)) == 4
+    assert noise("again", 0) == first
+    assert not set(noise("other", 1)) & set(first)
 
 
 @pytest.mark.parametrize("stop", [2, 4, 5, 7])
@@ -255,6 +267,15 @@ def test_a_loss_that_is_no_number_stops_the_run_with_a_whole_checkpoint(dataset,
         run = RunFolder.open(tmp_path / "run")
     assert load_state(run.state)["state"]["done"] == 2
     assert all(value.isfinite().all() for value in load_file(run.weights()).values())
+
+
+def test_a_volume_trains_from_a_folder(tmp_path):
+    data = write_phantom(tmp_path / "Dataset002_Volumes", Phantom((24, 20, 12)), train=2, unlabelled=1, test=0)
+    experiment = small_experiment("mean-teacher", sampling={"patch_size": [16, 16, 16]}, train={"iterations": 2})
+    split = Split(labelled=data.ids("train")[:1], validation=data.ids("train")[1:], unlabelled=data.ids("unlabelled"))
+    run = train(experiment, data, split, tmp_path / "run")
+    assert 0 <= float(read_metrics(run.metrics)[-1]["val_dice"]) <= 1
+    assert run.task().spacing == (1.5, 1.5, 1.5)
 
 
 # ----------------------------------------------------------------------------------------------------- the run folder

@@ -54,7 +54,7 @@ def test_scans_are_never_overwritten_by_their_label_maps(trained, tmp_path):
     before = scan.read_bytes()
     predictor = Predictor.from_run(run.path, device="cpu")
     for source, target in [(tmp_path, tmp_path), (scan, tmp_path), (scan, scan)]:
-        with pytest.raises(DataError, match="would be overwritten|holds the scans"):
+        with pytest.raises(DataError, match=r"would be overwritten|holds the scans"):
             predictor.predict_files(source, target)
     assert scan.read_bytes() == before
     assert predictor.predict_files(scan, tmp_path / "labels.png") == [tmp_path / "labels.png"]

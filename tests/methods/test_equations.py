@@ -48,7 +48,7 @@ def test_mean_teacher():
     batch = small_batch(method.task)
     with torch.no_grad():
         for parameter in method.teacher.network.parameters():
-            parameter *= 1.1
+            parameter.mul_(1.1)
     student, teacher = method.student(batch.images), method.teacher(batch.unlabelled)
     consistency = ((softmax(student[2:]) - softmax(teacher)) ** 2).mean()
     for iteration in (0, 3000, 5999):
@@ -66,7 +66,7 @@ def test_ua_mt_counts_only_where_the_teacher_is_sure():
     batch = small_batch(method.task)
     with torch.no_grad():
         for parameter in method.teacher.network.parameters():
-            parameter *= 1.6
+            parameter.mul_(1.6)
     student, teacher = method.student(batch.images), softmax(method.teacher(batch.unlabelled))
     uncertainty = -(teacher * np.log(teacher + 1e-6)).sum(1)
     progress = Progress(1500, TOTAL)
@@ -123,7 +123,7 @@ def test_who_predicts(name, choice, parts):
     method = build(name, predict_with=choice)
     with torch.no_grad():
         for number, parameter in enumerate(method.parameters()):
-            parameter *= 1 + 0.01 * number
+            parameter.mul_(1 + 0.01 * number)
     image = small_batch(method.task).labelled
     wanted = np.mean([softmax(method.get_submodule(part)(image)) for part in parts], axis=0)
     np.testing.assert_allclose(method.predictor()(image).detach().numpy(), wanted, atol=1e-6)

@@ -3,7 +3,6 @@
 import csv
 
 import numpy as np
-from helpers import label_ending
 
 from fewmask.config import load_experiment
 from fewmask.data.dataset import Dataset
@@ -12,6 +11,7 @@ from fewmask.engine.job import describe
 from fewmask.engine.run_folder import RunFolder
 from fewmask.metrics import evaluate
 from fewmask.task import Task
+from helpers import label_ending
 
 
 def write_run(folder, root, method="supervised", shift=1, scored=True, iterations=60, validation=1, **settings):
@@ -38,7 +38,16 @@ def predict_shifted(run, dataset, shift):
 
 
 def _write_metrics(path, iterations, weighted):
-    names = ["iteration", "phase", "lr", "loss", "ce", "dice_loss", *(["consistency_weight"] if weighted else []), "seconds"]
+    names = [
+        "iteration",
+        "phase",
+        "lr",
+        "loss",
+        "ce",
+        "dice_loss",
+        *(["consistency_weight"] if weighted else []),
+        "seconds",
+    ]
     with path.open("w", newline="") as file:
         table = csv.DictWriter(file, [*names, "val_dice"])
         table.writeheader()

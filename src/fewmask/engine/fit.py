@@ -179,9 +179,7 @@ class Trainer:
                 self._collect(turn, {"loss": step.loss.detach(), **step.logs}, alone=len(turns) == 1)
             if settings.clip_norm:
                 # Non-finite gradients are left to the loss check, and under fp16 to the loss scaling, which skips the step.
-                self.fabric.clip_gradients(
-                    self.model, optimiser, max_norm=settings.clip_norm, error_if_nonfinite=False
-                )
+                self.fabric.clip_gradients(self.model, optimiser, max_norm=settings.clip_norm, error_if_nonfinite=False)
             optimiser.step()
         self.method.after_step(progress)
         self.state.iteration += 1

@@ -20,7 +20,8 @@ from fewmask.task import Task
 class CrossPseudoSupervision(Method):
     """Cross pseudo supervision (Chen, Yuan, Zeng & Wang, CVPR 2021), in its medical form.
 
-    Two networks of one architecture, told apart by their random start, see the same patches; each takes the other's argmax, without gradient, as the label of the unlabelled ones (block B24):
+    Two networks of one architecture, told apart by their random start, see the same patches; each takes the other's
+    argmax, without gradient, as the label of the unlabelled ones (block B24):
 
         L = sum_k L_sup(z_l^k, y_l) + lambda(i) [CE(z_u^1, argmax z_u^2) + CE(z_u^2, argmax z_u^1)]
 
@@ -36,7 +37,8 @@ class CrossPseudoSupervision(Method):
             False, description="pseudo-label loss on labelled patches too, as the original without CutMix"
         )
         initialisation: Literal["network", "kaiming-xavier"] = Field(
-            "network", description="network: two random starts of the network's own; kaiming-xavier: as the medical benchmarks"
+            "network",
+            description="network: two random starts of the network's own; kaiming-xavier: as the medical benchmarks",
         )
         predict_with: Literal["first", "second", "mean"] = Field("first", description="which network predicts")
 

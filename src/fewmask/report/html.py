@@ -109,7 +109,9 @@ def _title(runs: Sequence[Run]) -> str:
 def _subtitle(runs: Sequence[Run]) -> str:
     first = runs[0]
     names = list(dict.fromkeys(name for run in runs for name in run.dataset["class_names"][1:]))
-    listed = ", ".join(names[:MOST_CLASSES]) + (f" and {len(names) - MOST_CLASSES} more" if len(names) > MOST_CLASSES else "")
+    listed = ", ".join(names[:MOST_CLASSES]) + (
+        f" and {len(names) - MOST_CLASSES} more" if len(names) > MOST_CLASSES else ""
+    )
     channels = ", ".join(first.dataset["channel_names"])
     return f"{first.task.spatial_dims}D segmentation of {listed} in {channels}"
 
@@ -190,5 +192,8 @@ def _definitions(scored: Sequence[Run]) -> list[tuple[str, str]]:
     if not scored or scored[0].scores is None:
         return []
     texts, unit = scored[0].scores.definitions, common_unit(scored)
-    shown = [(metric_title(metric, unit).split(",")[0], texts.get("nsd@t" if "@" in metric else metric)) for metric in shown_metrics(scored)]
+    shown = [
+        (metric_title(metric, unit).split(",")[0], texts.get("nsd@t" if "@" in metric else metric))
+        for metric in shown_metrics(scored)
+    ]
     return [(name, text) for name, text in shown if text]

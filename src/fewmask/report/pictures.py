@@ -6,11 +6,10 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from fewmask.data.dataset import Dataset
 from fewmask.data.image import SUFFIXES, read_label
@@ -94,14 +93,15 @@ def _draw_case(dataset: Dataset, case: str, runs: Sequence[Run], name: str) -> l
     union = np.any([truth > 0, *(plane > 0 for plane in planes.values() if plane is not None)], axis=0)
     part = window(union, view.pixel)
     scan = _image_element(view.cut(image.data), part, view.pixel, name)
-    pictures = []
+    pictures: list[Picture] = []
     for run in runs:
         plane, drawing = planes[run.index], None
         if plane is not None:
             # The scan is stored once a case; later pictures of the case refer to it.
             background = Markup('<use href="#{}"/>').format(name) if any(p.drawing for p in pictures) else scan
             label = f"{case}: reference and prediction of {run.name}"
-            drawing = _drawing(background, truth, plane, part, view.pixel, run.index, label)
+            outlines = _outline(truth, part, view.pixel), _outline(plane, part, view.pixel)
+            drawing = _drawing(background, *outlines, side=part.side, colour=run.index % COLOURS, label=label)
         pictures.append(Picture(run, drawing, run.scores.case_mean(case) if run.scores else None))
     return pictures
 
@@ -118,23 +118,13 @@ def _prediction(run: Run, case: str, shape: tuple[int, ...]) -> Array | None:
     return None
 
 
-def _drawing(
-    scan: Markup, truth: Array, prediction: Array, part: Window, pixel: tuple[float, float], index: int, label: str
-) -> Markup:
-    reference, predicted = _outline(truth, part, pixel), _outline(prediction, part, pixel)
-    # A dark casing keeps both lines visible on bright tissue.
+def _drawing(scan: Markup, reference: str, prediction: str, *, side: float, colour: int, label: str) -> Markup:
+    """The scan with both outlines, which are paths; a dark casing keeps them visible on bright tissue."""
     return Markup(
         '<svg class="scan" viewBox="0 0 {side:g} {side:g}" role="img" aria-label="{label}">{scan}'
-        '<path class="casing" d="{reference}"/><path class="casing" d="{predicted}"/>'
-        '<path class="reference" d="{reference}"/><path class="prediction on-dark-{colour}" d="{predicted}"/></svg>'
-    ).format(
-        side=part.side,
-        label=label,
-        scan=scan,
-        reference=reference,
-        predicted=predicted,
-        colour=index % COLOURS,
-    )
+        '<path class="casing" d="{reference}"/><path class="casing" d="{prediction}"/>'
+        '<path class="reference" d="{reference}"/><path class="prediction on-dark-{colour}" d="{prediction}"/></svg>'
+    ).format(side=side, label=label, scan=scan, reference=reference, prediction=prediction, colour=colour)
 
 
 def _outline(labels: Array, part: Window, pixel: tuple[float, float]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from fewmask.data.image import suffix_of
 from fewmask.data.orientation import Axes, axes_of, reorient
 from fewmask.errors import DataError
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 ZOOM = 1.5  # side of the window over the longer side of what it shows
 TIGHT = 1.08  # the same where the slice ends
 SMALLEST = 0.3  # side of the window over the longer side of the slice, so that a small lesion keeps its surroundings

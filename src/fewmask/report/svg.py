@@ -20,9 +20,9 @@ def run_colour(index: int) -> str:
     return f"#0d0c{index % COLOURS:02x}"
 
 
-def run_style(index: int) -> str:
+def run_style(index: int) -> Any:
     """How lines of a run are drawn: from the ninth run on, colours come again and lines are dashed."""
-    return ("-", (0, (4, 2)), (0, (1, 1.5)))[index // COLOURS % 3]  # type: ignore[return-value]
+    return ("-", (0, (4, 2)), (0, (1, 1.5)))[index // COLOURS % 3]
 
 
 def new_axes(width: float, height: float, margins: tuple[float, float, float, float]) -> tuple[Any, Any]:

@@ -68,7 +68,9 @@ def score_groups(runs: Sequence[Run]) -> list[Group]:
     names = [*classes, *([ALL_CLASSES] if len(classes) > 1 else [])]
     groups = [Group(name, _rows(scored, name)) for name in names]
     if len(scored) == 1 and groups:
-        return [Group("", [Row(group.heading, row.run, row.cells, row.counts) for group in groups for row in group.rows])]
+        return [
+            Group("", [Row(group.heading, row.run, row.cells, row.counts) for group in groups for row in group.rows])
+        ]
     return groups
 
 
@@ -122,7 +124,9 @@ def case_rows(runs: Sequence[Run]) -> tuple[list[CaseRow], int]:
     for case in order[:MOST_CASES]:
         dice = [number(scores.case_mean(case), "dice") for scores in scored]
         odd = [
-            ", ".join(f"{name} {score.status}" for name, score in scores.cases.get(case, {}).items() if score.status in COUNTS)
+            ", ".join(
+                f"{name} {score.status}" for name, score in scores.cases.get(case, {}).items() if score.status in COUNTS
+            )
             for scores in scored
         ]
         rows.append(CaseRow(case, dice, odd))
