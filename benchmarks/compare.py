@@ -71,7 +71,9 @@ def run(options: argparse.Namespace, dataset: Dataset, split: Split, method: str
         train(experiment, dataset, split, folder, resume=True, store=options.store)
         Predictor.from_run(folder).predict_files(dataset.root / "imagesTs", folder / "predictions")
         unit = experiment.evaluation.unit
-        evaluate(folder / "predictions", dataset.root / "labelsTs", dataset.class_names, unit=unit).write(folder / "predictions")
+        evaluate(folder / "predictions", dataset.root / "labelsTs", dataset.class_names, unit=unit).write(
+            folder / "predictions"
+        )
     scores = json.loads(summary.read_text())["mean"]["metrics"]
     row = {name: factor * scores[name]["mean"] for name, (_, factor) in METRICS.items()}
     row["seconds"] = float(read_metrics(folder / "metrics.csv")[-1]["seconds"])

@@ -27,8 +27,13 @@ def cell(value: Any) -> str:
 def table(section: BaseModel) -> str:
     """A section's fields, defaults and descriptions."""
     values = section.model_dump(mode="json")
-    rows = [f"| `{key}` | {cell(values[key])} | {field.description or key.replace('_', ' ')} |" for key, field in type(section).model_fields.items()]
-    return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows]).replace("fewmask networks`", "fewmask networks`")
+    rows = [
+        f"| `{key}` | {cell(values[key])} | {field.description or key.replace('_', ' ')} |"
+        for key, field in type(section).model_fields.items()
+    ]
+    return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows]).replace(
+        "fewmask networks`", "fewmask networks`"
+    )
 
 
 def page() -> str:

@@ -137,7 +137,7 @@ class TrainConfig(Section):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = Field(1, ge=1)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32, description="of networks, patches and dropout")
     validate_every: int = Field(
         200, ge=1, description="iterations between two validations, where the split has validation cases"
     )
@@ -239,13 +239,9 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        if (
-            key == "method"
-            and isinstance(value, Mapping)
-            and isinstance(old, Mapping)
-            and value.get("name", old.get("name")) != old.get("name")
-        ):
-            old = {}
+        if key == "method" and isinstance(value, Mapping) and isinstance(old, Mapping):
+            name = old.get("name", MethodSection().name)
+            old = old if value.get("name", name) == name else {}
         merged[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return merged
 

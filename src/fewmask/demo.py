@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from fewmask.config import Experiment, load_experiment
 from fewmask.data.phantom import Phantom, write_phantom
 from fewmask.engine.fit import Listener
-from fewmask.engine.run_folder import RunFolder
 from fewmask.engine.train import train
 from fewmask.errors import RunError
 from fewmask.inference.predictor import Predictor
 from fewmask.metrics import evaluate
 from fewmask.recipes import recipe_path
 from fewmask.report.html import write_report
+from fewmask.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -64,7 +64,9 @@ def run_demo(
     """
     if output.exists():
         raise RunError(f"{output} exists already: choose another --output, or delete it")
-    say(f"making {SCANS['train']} labelled, {SCANS['unlabelled']} unlabelled and {SCANS['test']} test scans in {output}")
+    say(
+        f"making {SCANS['train']} labelled, {SCANS['unlabelled']} unlabelled and {SCANS['test']} test scans in {output}"
+    )
     dataset = write_phantom(output / "Dataset999_Phantom", Phantom(), seed=seed, **SCANS)
     runs, scores = [], {}
     for method in METHODS:
@@ -90,7 +92,9 @@ def _experiment(method: str, seed: int, iterations: int | None) -> Experiment:
     return load_experiment(recipe_path("phantom/demo"), changes)
 
 
-def _train(dataset: Dataset, experiment: Experiment, output: Path, listener: Callable[[], Listener] | None) -> RunFolder:
+def _train(
+    dataset: Dataset, experiment: Experiment, output: Path, listener: Callable[[], Listener] | None
+) -> RunFolder:
     return train(experiment, dataset, dataset.split(), output, listener=listener() if listener else None)
 
 

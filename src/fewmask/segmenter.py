@@ -117,7 +117,7 @@ class Segmenter:
         Raises:
             RunError: there is no run, or no weights in it.
         """
-        from fewmask.engine.run_folder import RunFolder
+        from fewmask.run_folder import RunFolder
 
         model = cls(experiment=RunFolder.open(run).experiment())
         model._run = Path(run)

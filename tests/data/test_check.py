@@ -8,11 +8,10 @@ import pytest
 from PIL import Image as Picture
 from rich.console import Console
 
-from fewmask.data.check import inspect_case
-from fewmask.data.check import check_dataset
+from fewmask.data.check import check_dataset, inspect_case
+from fewmask.data.check.thumbnails import draw_case, write_thumbnails
 from fewmask.data.dataset import Dataset
 from fewmask.data.image import Geometry, read_image, read_label, write_image
-from fewmask.data.check.thumbnails import draw_case, write_thumbnails
 from fewmask.errors import DataError
 from helpers import SHARED, blobs, edit_json, write_dataset, write_scan
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from fewmask.engine.checkpoint import TrainState, load_state, load_weights, save_state, save_weights
+from fewmask.engine.checkpoint import TrainState, load_state, save_state
 from fewmask.errors import RunError
+from fewmask.inference.weights import load_weights, save_weights
 
 
 def network(width=3, seed=0):

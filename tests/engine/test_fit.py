@@ -18,10 +18,10 @@ from fewmask.engine.fit import Trainer, make_fabric
 from fewmask.engine.interrupt import InterruptedRunError
 from fewmask.engine.job import assemble
 from fewmask.engine.loggers import read_metrics
-from fewmask.engine.run_folder import RunFolder
 from fewmask.engine.train import train
 from fewmask.errors import ConfigError, RunError
 from fewmask.methods import Method, Phase, SoftmaxPredictor, Step, Turn
+from fewmask.run_folder import RunFolder
 from helpers import write_dataset
 from toys import Recorder, registered, small_experiment
 
@@ -262,7 +262,7 @@ class Diverges(TwoTurns):
 def test_a_loss_that_is_no_number_stops_the_run_with_a_whole_checkpoint(dataset, tmp_path, clip):
     experiment = small_experiment("diverges", train={"checkpoint_every": 2, "clip_norm": clip})
     with registered("diverges", Diverges):
-        with pytest.raises(RunError, match=r"loss became nan by iteration 4: lower train\.lr"):
+        with pytest.raises(RunError, match=r"loss became nan at iteration 4: lower train\.lr"):
             train(experiment, dataset, SPLIT, tmp_path / "run")
         run = RunFolder.open(tmp_path / "run")
     assert load_state(run.state)["state"]["done"] == 2

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from helpers import SHARED
 
 from fewmask import Dataset
 from fewmask.config import load_experiment
@@ -13,6 +12,7 @@ from fewmask.engine.train import train
 from fewmask.inference.predictor import Predictor
 from fewmask.metrics import evaluate
 from fewmask.recipes import recipe_path
+from helpers import SHARED
 
 HEART, SKIN = SHARED / "Dataset001_LeftAtrium", SHARED / "Dataset002_PH2"
 RAW = SHARED / "raw/2018LA_Seg_Training Set"

@@ -8,8 +8,8 @@ from fewmask.config import load_experiment
 from fewmask.data.dataset import Dataset
 from fewmask.data.image import write_image
 from fewmask.engine.job import describe
-from fewmask.engine.run_folder import RunFolder
 from fewmask.metrics import evaluate
+from fewmask.run_folder import RunFolder
 from fewmask.task import Task
 from helpers import label_ending
 

@@ -14,7 +14,7 @@ def doctor(as_json: JsonOption = False) -> None:
     """Print versions, GPU and memory: what to send with a question."""
     from rich.table import Table
 
-    from fewmask.engine.run_folder import environment
+    from fewmask.run_folder import environment
 
     facts = environment()
     facts.pop("command")

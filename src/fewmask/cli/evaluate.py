@@ -79,7 +79,7 @@ def _settings(predictions: Path) -> EvaluationConfig:
 def _class_names(predictions: Path, reference: Path) -> tuple[str, ...] | None:
     """Class names from the dataset.json above the references, or of the run above the predictions; none where there is neither."""
     from fewmask.data.description import read_description
-    from fewmask.engine.run_folder import RunFolder
+    from fewmask.run_folder import RunFolder
 
     true, predicted = (path if path.is_dir() else path.parent for path in (reference, predictions))
     for folder in (true.parent, true, predicted.parent, predicted):

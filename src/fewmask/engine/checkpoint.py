@@ -1,7 +1,4 @@
-"""Checkpoints: one file that resumes a run, and small ones that predict.
-
-Nothing is unpickled from a path: the resume file is read with ``weights_only=True``, the weights for prediction are safetensors.
-"""
+"""The file that resumes a run. Nothing in it is unpickled: it is read with ``weights_only=True``."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fewmask.errors import RunError
 from fewmask.files import replacing
@@ -36,11 +33,18 @@ class TrainState:
     seconds: float = 0.0
 
 
-def save_state(path: Path, state: TrainState, method: nn.Module, optimisers: dict[str, Any]) -> None:
+def save_state(
+    path: Path,
+    state: TrainState,
+    method: nn.Module,
+    optimisers: dict[str, Any],
+    precision: dict[str, Any] | None = None,
+) -> None:
     """Write all that a resumed run needs, in one step."""
     values = {
         "state": asdict(state),
         "method": method.state_dict(),
+        "precision": precision or {},
         "optimisers": {name: optimiser.state_dict() for name, optimiser in optimisers.items()},
     }
     with replacing(path) as temporary:
@@ -63,44 +67,3 @@ def load_state(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict) or not {"state", "method", "optimisers"} <= values.keys():
         raise RunError(f"{path} is not a checkpoint of fewmask: give a run folder that fewmask train wrote")
     return values
-
-
-def save_weights(path: Path, module: nn.Module, notes: dict[str, str]) -> None:
-    """Write a module's weights as safetensors, in one step, with notes in the header."""
-    from safetensors.torch import save_file
-
-    with replacing(path) as temporary:
-        save_file(
-            {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()},
-            temporary,
-            metadata=notes,
-        )
-
-
-def load_weights(path: Path, module: nn.Module) -> dict[str, str]:
-    """Read weights into a module of the same architecture.
-
-    Returns:
-        The notes of the file's header.
-
-    Raises:
-        RunError: the file is damaged or belongs to another architecture.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            notes = dict(file.metadata() or {})
-            weights: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError) as error:
-        raise RunError(f"{path} cannot be read as weights ({error}): copy the run folder anew") from None
-    expected = module.state_dict()
-    wrong = [
-        k
-        for k in sorted({*weights, *expected})
-        if k not in weights or k not in expected or weights[k].shape != expected[k].shape
-    ]
-    if wrong:
-        raise RunError(f"{path} does not fit the run's config: {len(wrong)} tensors differ, the first is {wrong[0]}")
-    module.load_state_dict(weights)
-    return notes

@@ -16,15 +16,16 @@ from torch import Tensor
 from fewmask.config import TrainConfig
 from fewmask.data.batch import Batch
 from fewmask.data.sampling import batches
-from fewmask.engine.checkpoint import TrainState, load_state, save_state, save_weights
+from fewmask.engine.checkpoint import TrainState, load_state, save_state
 from fewmask.engine.interrupt import Interruption
 from fewmask.engine.job import Job
 from fewmask.engine.loggers import CsvLogger, Logger, TensorBoardLogger
 from fewmask.engine.optim import build_optimiser, learning_rate, set_learning_rate, turn_config
-from fewmask.engine.run_folder import RunFolder
 from fewmask.engine.validate import validation_dice
 from fewmask.errors import ConfigError, RunError
+from fewmask.inference.weights import save_weights
 from fewmask.methods.base import Method, Phase, Progress, Turn, build_method
+from fewmask.run_folder import RunFolder
 
 PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -65,8 +66,12 @@ def make_fabric(config: TrainConfig) -> Any:
     on_cpu = config.accelerator == "cpu" or not gpu
     if on_cpu and config.precision == "fp16":
         raise ConfigError("train.precision fp16 needs a GPU: on a CPU use fp32, or bf16 for speed")
+    strategy = "ddp_find_unused_parameters_true" if config.devices > 1 else "auto"  # a turn may leave networks out
     fabric = Fabric(
-        accelerator="cpu" if on_cpu else "gpu", devices=config.devices, precision=PRECISIONS[config.precision]
+        accelerator="cpu" if on_cpu else "gpu",
+        devices=config.devices,
+        precision=PRECISIONS[config.precision],
+        strategy=strategy,
     )
     fabric.launch()
     return fabric
@@ -111,8 +116,7 @@ class Trainer:
         """
         saved = load_state(self.run.state) if resume and self.run.state.exists() else None
         if saved is not None:
-            self.state = TrainState(**saved["state"])
-            self.method.load_state_dict(saved["method"])
+            self._restore(saved)
         self.listener.begin(self.state.done, self.total)
         self._open_loggers()
         try:
@@ -123,6 +127,15 @@ class Trainer:
         finally:
             for logger in self.loggers:
                 logger.close()
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        try:
+            self.state = TrainState(**saved["state"])
+            self.method.load_state_dict(saved["method"])
+            self.fabric.strategy.precision.load_state_dict(saved["precision"])
+        except (RuntimeError, TypeError, KeyError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise RunError(f"{self.run.state} does not fit this run's method and network ({reason})") from None
 
     def _open_loggers(self) -> None:
         if not self.fabric.is_global_zero:
@@ -213,10 +226,7 @@ class Trainer:
         self._sums = {}
         wrong = [name for name, value in means.items() if "loss" in name and not abs(value) < float("inf")]
         if wrong:
-            raise RunError(
-                f"{wrong[0]} became {means[wrong[0]]} by iteration {self.state.done}: lower train.lr, set train.clip_norm, "
-                "or check the scans with fewmask check; the last checkpoint is whole"
-            )
+            raise self._diverged(f"{wrong[0]} became {means[wrong[0]]}")
         rate = next(iter(self.optimisers.values())).param_groups[0]["lr"]
         return {"phase": phase.name, "lr": float(rate), **means, "seconds": self.state.seconds}
 
@@ -237,6 +247,17 @@ class Trainer:
             save_weights(self.run.checkpoints / f"{which}.safetensors", self.method.predictor(), notes)
 
     def _checkpoint(self) -> None:
+        """Save, unless the last step broke the weights: the loss tells that only in the step after."""
+        wrong = next((name for name, p in self.method.named_parameters() if not bool(p.isfinite().all())), None)
+        if wrong:
+            raise self._diverged(f"the weights {wrong} are no longer finite")
         self._save_weights("last", {})
         if self.fabric.is_global_zero:
-            save_state(self.run.state, self.state, self.method, self.optimisers)
+            precision = self.fabric.strategy.precision.state_dict()  # fp16's loss scale
+            save_state(self.run.state, self.state, self.method, self.optimisers, precision)
+
+    def _diverged(self, what: str) -> RunError:
+        return RunError(
+            f"{what} at iteration {self.state.done}: lower train.lr, set train.clip_norm, or check the scans with "
+            "fewmask check; the last checkpoint is whole"
+        )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fewmask.config import Experiment
+from fewmask.config import Experiment, MethodSection
 from fewmask.data.dataset import Dataset
 from fewmask.data.preprocess import resolve_spacing
 from fewmask.data.sampling import BatchStream, Streams
@@ -85,7 +85,7 @@ def assemble(
         DataError: a case cannot be read.
     """
     kind = METHODS[experiment.method.name]
-    method_config(experiment.method)
+    method = MethodSection(name=experiment.method.name, **method_config(experiment.method).model_dump(mode="json"))
     if not split.labelled:
         raise ConfigError(
             "the split has no labelled cases to train on: give --labelled a larger number, or fewer --val cases"
@@ -109,7 +109,11 @@ def assemble(
         dataset.spatial_dims, len(dataset.channel_names), tuple(dataset.class_names), patch, tuple(map(float, spacing))
     )
     resolved = experiment.model_copy(
-        update={"preprocess": preprocess, "sampling": experiment.sampling.model_copy(update={"patch_size": patch})}
+        update={
+            "preprocess": preprocess,
+            "method": method,
+            "sampling": experiment.sampling.model_copy(update={"patch_size": patch}),
+        }
     )
     return Job(resolved, task, split, cases, describe(dataset))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from typing import Any
@@ -50,7 +49,7 @@ def measure_plan(job: Job) -> dict[str, Any]:
         "device": str(fabric.device),
         "precision": config.precision,
         "estimated_time": _duration(seconds),
-        "estimated_memory": f"{_peak_memory(fabric.device) / 2**30:.1f} GiB",
+        "estimated_memory": _peak_memory(fabric.device),
     }
 
 
@@ -88,11 +87,15 @@ def _random_batch(job: Job, phase: Phase, method: Method) -> Batch:
     )
 
 
-def _peak_memory(device: torch.device) -> int:
+def _peak_memory(device: torch.device) -> str:
     if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
+        return f"{torch.cuda.max_memory_allocated(device) / 2**30:.1f} GiB"
+    if sys.platform == "win32":
+        return "unknown (Windows keeps no record of it)"
+    import resource
+
     unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30:.1f} GiB"
 
 
 def _duration(seconds: float) -> str:

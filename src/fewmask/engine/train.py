@@ -10,8 +10,8 @@ from fewmask.data.dataset import Dataset
 from fewmask.data.split import Split
 from fewmask.engine.fit import Listener, Trainer
 from fewmask.engine.job import assemble
-from fewmask.engine.run_folder import RunFolder
 from fewmask.errors import RunError
+from fewmask.run_folder import RunFolder
 
 VALIDATION_SHARE = 0.2
 FEWEST_TO_VALIDATE = 5

@@ -10,13 +10,8 @@ from torch import nn
 
 from fewmask.config import InferenceConfig
 from fewmask.data.store import Store
-from fewmask.inference.sliding_window import sliding_window
+from fewmask.inference.sliding_window import default_stride, sliding_window
 from fewmask.task import Task
-
-
-def default_stride(patch: Sequence[int]) -> tuple[int, ...]:
-    """Half the patch."""
-    return tuple(max(side // 2, 1) for side in patch)
 
 
 def validation_dice(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from fewmask.engine.run_folder import RunFolder
 from fewmask.errors import ConfigError
 from fewmask.files import replacing
 from fewmask.inference.predictor import Predictor
+from fewmask.run_folder import RunFolder
 
 
 def export_run(run: Path, output: Path, checkpoint: str | None = None) -> None:

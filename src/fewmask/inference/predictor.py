@@ -15,14 +15,13 @@ from torch import nn
 from fewmask.config import Experiment, InferenceConfig
 from fewmask.data.image import Geometry, Image, suffix_of, write_image
 from fewmask.data.preprocess import Preprocessor
-from fewmask.engine.checkpoint import load_weights
-from fewmask.engine.run_folder import RunFolder
-from fewmask.engine.validate import default_stride
 from fewmask.errors import ConfigError, DataError
 from fewmask.inference.inputs import Scan, find_scans
 from fewmask.inference.postprocess import entropy_map, largest_component
-from fewmask.inference.sliding_window import sliding_window
+from fewmask.inference.sliding_window import default_stride, sliding_window
+from fewmask.inference.weights import load_weights
 from fewmask.methods import build_method
+from fewmask.run_folder import RunFolder
 from fewmask.task import Task
 
 Array = NDArray[Any]

@@ -41,6 +41,11 @@ def window_starts(side: int, patch: int, stride: int) -> list[int]:
     return [min(index * stride, side - patch) for index in range(count)]
 
 
+def default_stride(patch: Sequence[int]) -> tuple[int, ...]:
+    """Half the patch."""
+    return tuple(max(side // 2, 1) for side in patch)
+
+
 def axis_weights(patch: int, weighting: str) -> Tensor:
     """How much a window counts along one axis, float32 of ``patch`` values in (0, 1].
 

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 from fewmask.config import Experiment
 from fewmask.data.split import Split
 from fewmask.engine.loggers import read_metrics
-from fewmask.engine.run_folder import RunFolder
 from fewmask.errors import ConfigError, RunError
 from fewmask.report.scores import Scores, read_scores
+from fewmask.run_folder import RunFolder
 from fewmask.task import Task
 
 T = TypeVar("T")

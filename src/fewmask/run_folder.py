@@ -15,6 +15,7 @@ from fewmask.errors import ConfigError, RunError
 from fewmask.files import write_json, write_text
 from fewmask.task import Task
 
+FREE = ("sampling.workers", "train.accelerator", "train.log_every", "train.checkpoint_every", "train.tensorboard")
 PACKAGES = ("fewmask", "torch", "lightning-fabric", "numpy", "scipy", "nibabel", "SimpleITK")
 
 
@@ -98,7 +99,7 @@ class RunFolder:
         return path
 
     def check_same(self, experiment: Experiment, split: Split) -> None:
-        """Refuse to continue a run under other settings.
+        """Refuse to continue a run under settings that would change its result; `FREE` ones may differ.
 
         Raises:
             ConfigError: names the settings that differ.
@@ -106,7 +107,7 @@ class RunFolder:
         old, new = flatten(self.experiment().model_dump(mode="json")), flatten(experiment.model_dump(mode="json"))
         changed = [
             f"{key} ({old.get(key)!r} then, {new.get(key)!r} now)"
-            for key in sorted({*old, *new})
+            for key in sorted({*old, *new}.difference(FREE))
             if old.get(key) != new.get(key)
         ]
         if self.split() != split:

@@ -1,0 +1,51 @@
+"""The weights that predict, as safetensors: the form in which models are kept and shared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from fewmask.errors import RunError
+from fewmask.files import replacing
+
+
+def save_weights(path: Path, module: nn.Module, notes: dict[str, str]) -> None:
+    """Write a module's weights as safetensors, in one step, with notes in the header."""
+    from safetensors.torch import save_file
+
+    with replacing(path) as temporary:
+        save_file(
+            {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()},
+            temporary,
+            metadata=notes,
+        )
+
+
+def load_weights(path: Path, module: nn.Module) -> dict[str, str]:
+    """Read weights into a module of the same architecture.
+
+    Returns:
+        The notes of the file's header.
+
+    Raises:
+        RunError: the file is damaged or belongs to another architecture.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            notes = dict(file.metadata() or {})
+            weights: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError) as error:
+        raise RunError(f"{path} cannot be read as weights ({error}): copy the run folder anew") from None
+    expected = module.state_dict()
+    wrong = [
+        k
+        for k in sorted({*weights, *expected})
+        if k not in weights or k not in expected or weights[k].shape != expected[k].shape
+    ]
+    if wrong:
+        raise RunError(f"{path} does not fit the run's config: {len(wrong)} tensors differ, the first is {wrong[0]}")
+    module.load_state_dict(weights)
+    return notes
