@@ -20,7 +20,7 @@ from fewmask.engine.job import assemble
 from fewmask.engine.loggers import read_metrics
 from fewmask.engine.train import train
 from fewmask.errors import ConfigError, RunError
-from fewmask.methods import Method, Phase, SoftmaxPredictor, Step, Turn
+from fewmask.methods import Method, Phase, SoftmaxPredictor, Step, Turn, method_config
 from fewmask.run_folder import RunFolder
 from helpers import write_dataset
 from toys import Recorder, registered, small_experiment
@@ -327,7 +327,9 @@ def test_the_folder_says_everything_and_moves(dataset, tmp_path):
     experiment = small_experiment(train={"tensorboard": True})
     train(experiment, dataset, SPLIT, tmp_path / "run")
     run = RunFolder.open((tmp_path / "run").rename(tmp_path / "moved"))
-    assert run.experiment() == experiment
+    written = run.experiment()
+    assert written.model_copy(update={"method": experiment.method}) == experiment
+    assert written.method.settings() == method_config(experiment.method).model_dump(mode="json")  # defaults spelled out
     assert run.split() == SPLIT
     assert run.task().patch_size == (32, 32)
     assert run.task().class_names == ("background", "class 1")

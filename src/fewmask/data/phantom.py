@@ -53,7 +53,7 @@ class Phantom:
         organ, vessel = self._organ(grid, rng), self._vessel(grid, rng)
         label = np.where(organ, 1, np.where(vessel, 2, 0)).astype(np.uint8)
         vary = self.variation
-        brightness = {1: 1.0 + vary * rng.uniform(-0.4, 0.4), 2: 1.5 + vary * rng.uniform(-0.5, 0.5)}
+        brightness = {1: 1.0 + vary * rng.uniform(-0.3, 0.3), 2: 2.0 + vary * rng.uniform(-0.5, 0.5)}
         image = gaussian_filter(rng.normal(size=self.shape), 3) * 6 * 0.35
         for value, level in brightness.items():
             image[label == value] += level
