@@ -73,3 +73,24 @@ def test_nothing_to_predict(tmp_path):
         find_scans(tmp_path / "absent", 1)
     with pytest.raises(DataError, match="not in a supported format"):
         find_scans(tmp_path / "notes.txt", 1)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a_0001.nii.gz", "a_0002.nii.gz"], "are no channels 0 to 1"),
+        (["a.nii.gz", "a_0000.nii.gz"], "are no channels 0 to 1"),
+        (["a.jpg", "a.png"], "same name as that of a.jpg"),
+    ],
+)
+def test_names_that_cannot_be_told_apart_are_refused(tmp_path, names, message):
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(DataError, match=message):
+        find_scans(tmp_path, 2)
+
+
+def test_same_name_in_two_formats_is_two_scans(tmp_path):
+    for name in ("a.nii.gz", "a.nrrd"):
+        (tmp_path / name).touch()
+    assert [scan.output_name for scan in find_scans(tmp_path, 1)] == ["a.nii.gz", "a.nrrd"]

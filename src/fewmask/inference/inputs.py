@@ -67,21 +67,47 @@ def find_scans(path: Path, channels: int) -> list[Scan]:
         channels: how many channels the model needs.
 
     Raises:
-        DataError: nothing there, or no file of a supported format.
+        DataError: nothing there, no file of a supported format, or names that cannot be told apart.
     """
     if path.is_file():
         suffix_of(path)
         return [_scan_of_file(path, channels)]
     if not path.is_dir():
         raise DataError(f"{path}: does not exist; give an image file or a folder of images")
-    groups: dict[str, list[Path]] = {}
+    groups: dict[tuple[str, str], list[Path]] = {}
     for file in sorted(path.iterdir()):
         if file.name.startswith(".") or not file.name.lower().endswith(SUFFIXES) or not file.is_file():
             continue
-        groups.setdefault(_name(file), []).append(file)
+        groups.setdefault((_name(file), suffix_of(file)), []).append(file)
     if not groups:
         raise DataError(f"{path}: holds no image; supported endings: {', '.join(SUFFIXES)}")
-    return [Scan(name, tuple(files)) for name, files in groups.items()]
+    scans = [Scan(name, tuple(files)) for (name, _), files in groups.items()]
+    _check_numbers(scans)
+    _check_names(scans)
+    return scans
+
+
+def _check_numbers(scans: Sequence[Scan]) -> None:
+    """Several files of one name must be its channels 0, 1, ...: a gap would shift all behind it."""
+    for scan in scans:
+        suffix = scan.files[0].name[-len(suffix_of(scan.files[0])) :]
+        wanted = [f"{scan.name}_{channel:04d}{suffix}".lower() for channel in range(len(scan.files))]
+        if len(scan.files) > 1 and [file.name.lower() for file in scan.files] != wanted:
+            names = ", ".join(file.name for file in scan.files)
+            raise DataError(
+                f"{scan.files[0].parent}: {names} are no channels 0 to {len(wanted) - 1} of one scan; rename them"
+            )
+
+
+def _check_names(scans: Sequence[Scan]) -> None:
+    """Two scans must not share a label map's name."""
+    taken: dict[str, Scan] = {}
+    for scan in scans:
+        other = taken.setdefault(scan.output_name, scan)
+        if other is not scan:
+            raise DataError(
+                f"{scan.files[0]}: its label map would have the same name as that of {other.files[0].name}; rename one of them"
+            )
 
 
 def _scan_of_file(path: Path, channels: int) -> Scan:
