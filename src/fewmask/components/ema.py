@@ -1,4 +1,4 @@
-"""The teacher: a network whose weights are a moving average of a student's (block B12)."""
+"""The teacher: a network whose weights are a moving average of a student's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses that several methods share (blocks B8, B9, B24). Logits are ``(B, K, *S)``, labels ``(B, *S)`` int64."""
+"""Losses that several methods share. Logits are ``(B, K, *S)``, labels ``(B, *S)`` int64."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def one_hot(labels: Tensor, num_classes: int) -> Tensor:
 
 
 def dice_squared(probabilities: Tensor, target: Tensor, *, background: bool = True, smooth: float = 1e-5) -> Tensor:
-    """Dice loss with squared denominator, pooled over the batch, averaged over classes (block B8, Dsq).
+    """Dice loss with squared denominator, pooled over the batch, averaged over classes.
 
         1 - (2 sum p y + s) / (sum p^2 + sum y^2 + s)      per class, sums over batch and voxels
 
@@ -42,7 +42,7 @@ def supervised_loss(logits: Tensor, labels: Tensor, *, background: bool = True) 
 
 
 def softmax_mse(logits: Tensor, target_logits: Tensor) -> Tensor:
-    """Squared difference of two softmaxes, unreduced ``(B, K, *S)``; no gradient to the target (block B9, sq)."""
+    """Squared difference of two softmaxes, unreduced ``(B, K, *S)``; no gradient to the target."""
     return (logits.float().softmax(1) - target_logits.detach().float().softmax(1)).square()
 
 
@@ -53,7 +53,7 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def cross_pseudo_loss(first: Tensor, second: Tensor) -> Tensor:
-    """Each network's cross-entropy against the other's argmax, summed; no gradient through the labels (block B24)."""
+    """Each network's cross-entropy against the other's argmax, summed; no gradient through the labels."""
     with torch.no_grad():
         first_labels, second_labels = first.argmax(1), second.argmax(1)
     return F.cross_entropy(first.float(), second_labels) + F.cross_entropy(second.float(), first_labels)

@@ -1,4 +1,4 @@
-"""Input noise for consistency (block B7c)."""
+"""Input noise for consistency."""
 
 from __future__ import annotations
 

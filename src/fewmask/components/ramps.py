@@ -1,4 +1,4 @@
-"""Ramps: how the weight of a loss grows over the training (block B11)."""
+"""Ramps: how the weight of a loss grows over the training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uncertainty of a prediction (blocks B13, B14)."""
+"""Uncertainty of a prediction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random changes of a patch (block B7). All take the random generator, so that a sample is a function of its seed.
+"""Random changes of a patch. All take the random generator, so that a sample is a function of its seed.
 
 Images are ``(C, *S)``, labels ``(*S)``; the axial plane is the first two spatial axes.
 """

@@ -1,4 +1,4 @@
-"""Two-stream batches (blocks B6, B7a): labelled patches beside unlabelled ones.
+"""Two-stream batches: labelled patches beside unlabelled ones.
 
 Batch ``i`` is a pure function of the seed and ``i``: it does not depend on the number of loader processes, on what was drawn before,
 or on the method, so a resumed run sees what the undisturbed one would have seen, and two methods under one seed see the same labelled
@@ -43,7 +43,7 @@ def case_at(seed: int, stream: int, position: int, count: int, batch: int) -> in
     """Which case the ``position``-th sample of a stream shows.
 
     The labelled stream is a chain of epochs, each a shuffled pass whose incomplete last batch is dropped; the unlabelled stream is a
-    chain of shuffled passes without gaps (block B6).
+    chain of shuffled passes without gaps.
     """
     length = count // batch * batch if stream == LABELLED and count >= batch else count
     order = np.random.default_rng([seed, stream, 0, position // length]).permutation(count)
@@ -62,7 +62,7 @@ def patch_start(
 def padding(shape: Sequence[int], patch: Sequence[int], margin: int) -> list[int]:
     """Zeros in front of and behind each axis, so that the patch fits.
 
-    Block B7a: half the lack, rounded down, plus ``margin`` where a side is not larger than the patch, else none. Without a margin
+    Half the lack, rounded down, plus ``margin`` where a side is not larger than the patch, else none. Without a margin
     an odd lack is rounded up.
     """
     lacks = [size - side for side, size in zip(shape, patch, strict=True)]

@@ -1,4 +1,4 @@
-"""Optimisers and learning rates (block B31)."""
+"""Optimisers and learning rates."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class Turn:
 
 
 class MethodConfig(Section):
-    """Settings that all methods share: the supervised loss ``ce_weight CE + dice_weight Dice`` (block B8)."""
+    """Settings that all methods share: the supervised loss ``ce_weight CE + dice_weight Dice``."""
 
     ce_weight: float = Field(0.5, ge=0, description="weight of the cross-entropy on labelled patches")
     dice_weight: float = Field(0.5, ge=0, description="weight of the squared-denominator Dice loss on labelled patches")

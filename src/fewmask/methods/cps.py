@@ -21,7 +21,7 @@ class CrossPseudoSupervision(Method):
     """Cross pseudo supervision (Chen, Yuan, Zeng & Wang, CVPR 2021), in its medical form.
 
     Two networks of one architecture, told apart by their random start, see the same patches; each takes the other's
-    argmax, without gradient, as the label of the unlabelled ones (block B24):
+    argmax, without gradient, as the label of the unlabelled ones:
 
         L = sum_k L_sup(z_l^k, y_l) + lambda(i) [CE(z_u^1, argmax z_u^2) + CE(z_u^2, argmax z_u^1)]
 

@@ -21,13 +21,13 @@ from fewmask.task import Task
 class MeanTeacher(Method):
     """Mean teacher (Tarvainen & Valpola, NeurIPS 2017), in its voxel-wise form.
 
-    The student sees ``x_l`` and ``x_u`` in one batch; the teacher, whose weights are the moving average of the student's (block B12),
-    sees ``x_u + n`` with clipped Gaussian noise ``n`` (block B7c), without gradient and in train mode:
+    The student sees ``x_l`` and ``x_u`` in one batch; the teacher, whose weights are the moving average of the student's,
+    sees ``x_u + n`` with clipped Gaussian noise ``n``, without gradient and in train mode:
 
         L = L_sup + lambda(i) mean ||softmax(z_u) - softmax(z'_u)||^2
         theta' <- a_i theta' + (1 - a_i) theta,   a_i = min(1 - 1 / (i + 1), ema_decay)
 
-    The mean runs over batch, class and voxel; ``lambda(i)`` is the Gaussian ramp (block B11).
+    The mean runs over batch, class and voxel; ``lambda(i)`` is the Gaussian ramp.
     """
 
     class Config(MethodConfig):

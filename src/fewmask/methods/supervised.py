@@ -14,7 +14,7 @@ from fewmask.task import Task
 class Supervised(Method):
     """Supervised training on the labelled scans.
 
-    Loss, with ``z`` the logits, ``p`` their softmax and ``y`` the label (block B8):
+    Loss, with ``z`` the logits, ``p`` their softmax and ``y`` the label:
 
         L = ce_weight CE(z_l, y_l) + dice_weight Dsq(p_l, y_l)
 

@@ -19,8 +19,8 @@ from fewmask.methods.mean_teacher import MeanTeacher
 class UncertaintyAwareMeanTeacher(MeanTeacher):
     """Uncertainty-aware mean teacher (Yu, Wang, Li, Fu & Heng, MICCAI 2019).
 
-    The teacher's uncertainty is the entropy of its mean softmax over ``T`` passes with dropout and independent input noise
-    (block B14); the consistency loss counts only voxels below a threshold that rises over the run:
+    The teacher's uncertainty is the entropy of its mean softmax over ``T`` passes with dropout and independent input noise;
+    the consistency loss counts only voxels below a threshold that rises over the run:
 
         mu = 1/T sum_t softmax(z'^(t)),   U = -sum_c mu_c ln(mu_c + 1e-6),   m = 1[U < tau(i)]
         tau(i) = (threshold + (1 - threshold) r(i; i_max)) ln K,   r the Gaussian ramp

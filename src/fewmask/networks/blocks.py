@@ -14,7 +14,7 @@ from fewmask.errors import ConfigError, nearest
 NormName = Literal["batch", "instance", "group", "none"]
 UpStep = Literal["transposed", "linear", "nearest", "cubic"]
 
-# The field numbers the up-steps in this order (block B1); a decoder may be asked for by name or by number.
+# The field numbers the up-steps in this order; a decoder may be asked for by name or by number.
 UP_STEPS: tuple[UpStep, ...] = ("transposed", "linear", "nearest", "cubic")
 
 _GROUPS = 8
@@ -39,7 +39,7 @@ def transposed_conv(dims: int, in_channels: int, out_channels: int) -> nn.Module
 def norm_layers(name: NormName, dims: int, channels: int) -> list[nn.Module]:
     """The normalisation as a list of no or one layer.
 
-    Instance norm has no affine part (block B2). Group norm makes 8 groups, or as many as divide the channels.
+    Instance norm has no affine part. Group norm makes 8 groups, or as many as divide the channels.
 
     Raises:
         ConfigError: ``name`` is none of the valid ones.

@@ -1,4 +1,4 @@
-"""Random changes of feature maps that a decoder must withstand (block B16)."""
+"""Random changes of feature maps that a decoder must withstand."""
 
 from __future__ import annotations
 

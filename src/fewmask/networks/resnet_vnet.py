@@ -1,4 +1,4 @@
-"""A ResNet-34 encoder under the V-Net's decoder: the second network of heterogeneous pairs (block B4)."""
+"""A ResNet-34 encoder under the V-Net's decoder: the second network of heterogeneous pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The 2D U-Net of the semi-supervised field (block B3)."""
+"""The 2D U-Net of the semi-supervised field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The 3D U-Net of the semi-supervised field (block B2)."""
+"""The 3D U-Net of the semi-supervised field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The V-Net of the semi-supervised field: plain convolution blocks, additive skips (block B1)."""
+"""The V-Net of the semi-supervised field: plain convolution blocks, additive skips."""
 
 from __future__ import annotations
 
