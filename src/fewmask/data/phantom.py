@@ -34,11 +34,11 @@ class Phantom:
         bodies: unlabelled bright bodies per scan.
     """
 
-    shape: tuple[int, ...] = (48, 48, 48)
-    noise: float = 0.5
+    shape: tuple[int, ...] = (40, 40, 40)
+    noise: float = 0.6
     blur: float = 1.0
     variation: float = 1.0
-    bodies: int = 4
+    bodies: int = 1
 
     def scan(self, seed: int, number: int) -> tuple[Array, Array]:
         """One scan.
