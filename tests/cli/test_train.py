@@ -13,7 +13,7 @@ from helpers import write_dataset
 
 def test_options_and_assignments_reach_the_config(cli, runs, place):
     config = yaml.safe_load((runs / "heart/config.yaml").read_text())
-    assert config["method"] == {"name": "mean-teacher"}
+    assert config["method"]["name"] == "mean-teacher" and config["method"]["ema_decay"] == 0.99  # defaults spelled out
     assert config["train"]["iterations"] == 4 and config["sampling"]["patch_size"] == [16, 16, 16]
     split = json.loads((runs / "heart/split.json").read_text())
     assert len(split["labelled"]) == 1 and len(split["validation"]) == 1

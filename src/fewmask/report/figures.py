@@ -105,7 +105,7 @@ def _spread(values: Sequence[float]) -> list[float]:
 def _finish_score_axes(axes: Any, values: Sequence[float], upper: float | None, rows: int) -> None:
     top = upper if upper is not None else max(values, default=1) * 1.04 or 1
     step = 10 if upper is not None else 0
-    low = math.floor(min(values, default=0) / step) * step if step else 0.0
+    low = min(math.floor(min(values, default=0) / step) * step, top - step) if step else 0.0
     room = (top - low) * 0.025
     axes.set_xlim(low - room, top + room)
     axes.set_ylim(-0.52, rows - 0.44)
