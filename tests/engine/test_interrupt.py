@@ -90,6 +90,7 @@ def test_a_request_to_terminate_counts_too():
 
 
 def test_the_first_signal_asks_and_the_second_stops_at_once():
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits SIGINT as ignored
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), Interruption() as interruption:
         assert not interruption.requested
@@ -97,6 +98,7 @@ def test_the_first_signal_asks_and_the_second_stops_at_once():
         assert interruption.requested
         signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+    signal.signal(signal.SIGINT, inherited)
 
 
 def test_handlers_come_back_without_a_signal():

@@ -113,7 +113,8 @@ def _nearest_by_tree(points: IntArray, target: BoolArray, spacing: tuple[float, 
     scaled = points * np.asarray(spacing)
     if len(points) > PROBES and len(points) * _query_cost(tree, scaled, spacing) > TRANSFORM_PER_VOXEL * target.size:
         return None
-    return candidates[tree.query(scaled)[1]]
+    found: IntArray = candidates[tree.query(scaled)[1]]
+    return found
 
 
 def _query_cost(tree: Any, points: FloatArray, spacing: tuple[float, ...]) -> float:
