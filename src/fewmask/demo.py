@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from fewmask.data.dataset import Dataset
 
-METHODS = ("supervised", "mean-teacher")
-SCANS = {"train": 2, "unlabelled": 24, "test": 12}
+METHODS = ("supervised", "cps")
+SCANS = {"train": 1, "unlabelled": 24, "test": 12}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Synthetic scans with known labels: what the demo trains on and what tests use.
 
-A scan shows a kidney-like organ, a curved vessel that runs past it, and unlabelled round bodies of similar brightness, in a textured
+A scan shows a bright, kidney-like organ, a dark curved vessel that runs past it, and round bright bodies that are neither, in a textured
 background under a slow change of brightness; it is blurred and noisy. Position, size, bend, contrast, blur and noise differ from scan
 to scan, so that a few labelled ones do not show all there is to see. Everything is a function of the seed and the scan's number.
 """
@@ -35,9 +35,9 @@ class Phantom:
     """
 
     shape: tuple[int, ...] = (40, 40, 40)
-    noise: float = 0.6
+    noise: float = 1.5
     blur: float = 1.0
-    variation: float = 1.0
+    variation: float = 0.5
     bodies: int = 1
 
     def scan(self, seed: int, number: int) -> tuple[Array, Array]:
@@ -53,7 +53,7 @@ class Phantom:
         organ, vessel = self._organ(grid, rng), self._vessel(grid, rng)
         label = np.where(organ, 1, np.where(vessel, 2, 0)).astype(np.uint8)
         vary = self.variation
-        brightness = {1: 1.0 + vary * rng.uniform(-0.3, 0.3), 2: 2.0 + vary * rng.uniform(-0.5, 0.5)}
+        brightness = {1: 1.0 + vary * rng.uniform(-0.4, 0.4), 2: -1.2 + vary * rng.uniform(-0.4, 0.4)}
         image = gaussian_filter(rng.normal(size=self.shape), 3) * 6 * 0.35
         for value, level in brightness.items():
             image[label == value] += level
