@@ -6,7 +6,7 @@ plain PyTorch loop over fewmask's components.
     python examples/minimal_mean_teacher.py
     python examples/minimal_mean_teacher.py --consistency 0     # the same without the unlabelled scans
 
-So short a run shows how it works, not what it gains: seeds differ by more than the two commands do.
+So short a run shows how it works; what unlabelled scans gain is a question for several seeds (docs/results.md).
 """
 
 from __future__ import annotations
