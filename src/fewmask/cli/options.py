@@ -22,6 +22,12 @@ CheckpointOption = Annotated[
         help="Weights to use; auto: best on validation, where there is one. Default: as the run's config says."
     ),
 ]
+LabelledOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="AMOUNT", help="Label budget: a number of cases, or a share such as 0.1 or 10%. Default: all."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 

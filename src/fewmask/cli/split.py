@@ -7,17 +7,12 @@ from typing import Annotated
 import typer
 
 from fewmask.cli.console import print_json, say, say_next
-from fewmask.cli.options import DatasetArgument, JsonOption, parse_amount
+from fewmask.cli.options import DatasetArgument, JsonOption, LabelledOption, parse_amount
 
 
 def split(
     dataset: DatasetArgument,
-    labelled: Annotated[
-        str | None,
-        typer.Option(
-            metavar="AMOUNT", help="Label budget: a number of cases, or a share such as 0.1 or 10%. Default: all."
-        ),
-    ] = None,
+    labelled: LabelledOption = None,
     val: Annotated[
         str, typer.Option(metavar="AMOUNT", help="How much of the budget validates instead of training.")
     ] = "0",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fewmask.cli.console import console, print_json, say, say_next
-from fewmask.cli.options import DatasetArgument, JsonOption, gather_changes, parse_amount
+from fewmask.cli.options import DatasetArgument, JsonOption, LabelledOption, gather_changes, parse_amount
 from fewmask.cli.progress import TrainingBar, counting
 from fewmask.errors import ConfigError
 
@@ -25,12 +25,7 @@ def train(
     method: Annotated[
         str | None, typer.Option(metavar="NAME", help="`fewmask methods` lists them. Default: supervised.")
     ] = None,
-    labelled: Annotated[
-        str | None,
-        typer.Option(
-            metavar="AMOUNT", help="Label budget: a number of cases, or a share such as 0.1 or 10%. Default: all."
-        ),
-    ] = None,
+    labelled: LabelledOption = None,
     val: Annotated[
         str | None,
         typer.Option(

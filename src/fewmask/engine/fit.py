@@ -95,6 +95,7 @@ class Trainer:
         self.model = self.fabric.setup_module(self.method)
         self.phases = self.method.phases()
         self.state = TrainState()
+        self.settings: dict[str, TrainConfig] = {}  # of each turn of the phase under way
         self.optimisers: dict[str, Any] = {}
         self.loggers: list[Logger] = []
         self._sums: dict[str, list[Tensor | float]] = {}
@@ -150,9 +151,9 @@ class Trainer:
     def _run_phase(self, index: int, saved: dict[str, Any] | None, interruption: Interruption) -> None:
         phase = self.phases[index]
         turns = self.method.turns(phase.name)
+        self.settings = {turn.name: turn_config(self.config, turn) for turn in turns}
         self.optimisers = {
-            turn.name: self.fabric.setup_optimizers(build_optimiser(turn_config(self.config, turn), turn))
-            for turn in turns
+            turn.name: self.fabric.setup_optimizers(build_optimiser(self.settings[turn.name], turn)) for turn in turns
         }
         if saved is None:
             self.state.phase, self.state.iteration = index, 0
@@ -183,7 +184,7 @@ class Trainer:
         self.model.train()
         for turn in turns:
             progress = Progress(self.state.iteration, self._length(phase), phase.name, turn.name)
-            optimiser, settings = self.optimisers[turn.name], turn_config(self.config, turn)
+            optimiser, settings = self.optimisers[turn.name], self.settings[turn.name]
             set_learning_rate(optimiser, learning_rate(settings, progress.iteration, progress.iterations))
             self.method.zero_grad(set_to_none=True)
             for batch in group:

@@ -11,7 +11,6 @@ import numpy as np
 
 from fewmask.config import Experiment, MethodSection
 from fewmask.data.dataset import Dataset
-from fewmask.data.preprocess import resolve_spacing
 from fewmask.data.sampling import BatchStream, Streams
 from fewmask.data.split import Split
 from fewmask.data.store import Store
@@ -95,8 +94,7 @@ def assemble(
             f"method {experiment.method.name} learns from unlabelled scans, but the split has none: put scans into imagesUn/, "
             "label fewer with --labelled, or choose --method supervised"
         )
-    preprocess = resolve_spacing(dataset, experiment.preprocess)
-    cases = Store(store or default_store(dataset), dataset, preprocess)
+    cases = Store(store or default_store(dataset), dataset, experiment.preprocess)
     unlabelled = split.unlabelled if kind.uses_unlabelled else ()
     labelled = [*split.labelled, *split.validation]
     cases.prepare([*labelled, *unlabelled], labelled, progress)
@@ -110,7 +108,7 @@ def assemble(
     )
     resolved = experiment.model_copy(
         update={
-            "preprocess": preprocess,
+            "preprocess": cases.config,
             "method": method,
             "sampling": experiment.sampling.model_copy(update={"patch_size": patch}),
         }
