@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from fewmask.allocator import keep_freed_memory
 from fewmask.cli.console import STATE, print_error
 from fewmask.errors import FewmaskError
 
@@ -12,6 +13,7 @@ def main() -> None:
     """The ``fewmask`` program. Exit code 0: done; 1: a problem with the data or the run; 2: usage; 130: interrupted."""
     from fewmask.cli.app import app
 
+    keep_freed_memory()
     try:
         app(prog_name="fewmask")
     except FewmaskError as error:
