@@ -9,7 +9,16 @@ import SimpleITK
 import tifffile
 from PIL import Image as Picture
 
-from fewmask.data.image import SUFFIXES, Geometry, read_geometry, read_image, read_label, suffix_of, write_image
+from fewmask.data.image import (
+    SUFFIXES,
+    Geometry,
+    read_channels,
+    read_geometry,
+    read_image,
+    read_label,
+    suffix_of,
+    write_image,
+)
 from fewmask.errors import DataError
 
 VOLUMES = [".nii", ".nii.gz", ".nrrd", ".mha", ".mhd"]
@@ -142,6 +151,19 @@ def test_channels_of_a_4d_nifti_and_of_rgb_voxels(tmp_path):
     assert read_image(tmp_path / "rgb.nii.gz").data.mean(axis=(1, 2, 3)).tolist() == [0, 7, 0]
     with pytest.raises(DataError, match="3 differing channels"):
         read_label(tmp_path / "four.nii.gz")
+
+
+def test_channels_of_several_files_are_stacked_on_one_grid(tmp_path):
+    paths, grid = [tmp_path / f"a_{channel:04d}.nii.gz" for channel in range(3)], Geometry((5, 6, 7), OBLIQUE)
+    for seed, path in enumerate(paths):
+        write_image(path, volume(seed=seed), grid)
+    scan = read_channels(paths)
+    assert scan.path == paths[0] and np.array_equal(scan.data, np.stack([volume(seed=seed) for seed in range(3)]))
+    moved = OBLIQUE.copy()
+    moved[0, 3] += 4
+    write_image(paths[2], volume(), Geometry(grid.shape, moved))
+    with pytest.raises(DataError, match=r"a_0002.* than a_0000\.nii\.gz \(the same voxels, but up to 4 mm apart\)"):
+        read_channels(paths)
 
 
 def test_rgb_alpha_palette_and_cmyk(tmp_path):

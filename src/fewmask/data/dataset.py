@@ -8,10 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from fewmask.data.description import Description, read_description
-from fewmask.data.image import Image, read_geometry, read_image, read_label
+from fewmask.data.image import Image, read_channels, read_geometry, read_label
 from fewmask.data.layout import Case, Group, Problem, list_cases
 from fewmask.data.split import Split, make_split
 from fewmask.errors import DataError, nearest
@@ -119,22 +117,13 @@ class Dataset:
         Raises:
             DataError: a file cannot be read, the geometries differ, or the channels are not those of ``dataset.json``.
         """
-        paths = self.case(case_id).images
-        images = [read_image(path) for path in paths]
-        first = images[0]
-        for image in images[1:]:
-            if not image.geometry.matches(first.geometry):
-                raise DataError(
-                    f"{image.path}: lies on another grid ({image.geometry.describe()}) than {first.path.name} "
-                    f"({first.geometry.describe()}); resample the channels to one grid"
-                )
-        data = first.data if len(images) == 1 else np.concatenate([image.data for image in images])
-        if len(data) != len(self.channel_names):
+        image = read_channels(self.case(case_id).images)
+        if len(image.data) != len(self.channel_names):
             raise DataError(
-                f"{paths[0]}: case {case_id!r} has {len(data)} channels, but dataset.json names "
+                f"{image.path}: case {case_id!r} has {len(image.data)} channels, but dataset.json names "
                 f"{len(self.channel_names)}; add the missing files or mend channel_names"
             )
-        return Image(data, first.geometry, first.path)
+        return image
 
     def read_label(self, case_id: str) -> Image:
         """The label map of a case, uint8 ``(*S)``.

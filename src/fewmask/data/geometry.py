@@ -46,3 +46,10 @@ class Geometry:
         """The grid in words, for errors: ``"183 x 140 x 88 voxels of 0.625 x 0.625 x 0.625 mm"``."""
         sizes = " x ".join(str(n) for n in self.shape)
         return f"{sizes} voxels of {' x '.join(f'{length:.4g}' for length in self.spacing)} mm"
+
+    def difference(self, other: Geometry) -> str:
+        """What sets two grids apart that do not match, in words, for errors."""
+        here, there = self.describe(), other.describe()
+        if here != there:
+            return f"{here} against {there}"
+        return f"the same voxels, but up to {self.displacement(other):.3g} mm apart"

@@ -7,6 +7,7 @@ as they are: NaN and infinity pass (`fewmask check` reports them), integers beco
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +18,17 @@ from fewmask.data.formats import bitmap, itk, nifti
 from fewmask.data.geometry import Geometry
 from fewmask.errors import DataError
 
-__all__ = ["SUFFIXES", "Geometry", "Image", "read_geometry", "read_image", "read_label", "suffix_of", "write_image"]
+__all__ = [
+    "SUFFIXES",
+    "Geometry",
+    "Image",
+    "read_channels",
+    "read_geometry",
+    "read_image",
+    "read_label",
+    "suffix_of",
+    "write_image",
+]
 
 _FORMATS: dict[str, ModuleType] = {
     ".nii.gz": nifti,
@@ -65,6 +76,25 @@ def read_image(path: Path | str) -> Image:
     """
     values, geometry = _read(Path(path), label=False)
     return Image(np.ascontiguousarray(values, dtype=np.float32), geometry, Path(path))
+
+
+def read_channels(paths: Sequence[Path]) -> Image:
+    """A scan whose channels lie in several files, as float32 ``(C, *S)`` in the order of ``paths``; its path is the first.
+
+    Raises:
+        DataError: a file cannot be read, or lies on another grid than the first.
+    """
+    images = [read_image(path) for path in paths]
+    first = images[0]
+    if len(images) == 1:
+        return first
+    for image in images[1:]:
+        if not image.geometry.matches(first.geometry):
+            raise DataError(
+                f"{image.path}: lies on another grid than {first.path.name} "
+                f"({image.geometry.difference(first.geometry)}); resample the channels to one grid"
+            )
+    return Image(np.concatenate([image.data for image in images]), first.geometry, first.path)
 
 
 def read_label(path: Path | str) -> Image:

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from fewmask.data.image import SUFFIXES, Image, read_image, suffix_of
+from fewmask.data.image import SUFFIXES, Image, read_channels, suffix_of
 from fewmask.errors import DataError
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
@@ -40,21 +38,14 @@ class Scan:
         Raises:
             DataError: unreadable, channels on differing grids, or not as many as the model needs.
         """
-        images = [read_image(path) for path in self.files]
-        first = images[0]
-        for image in images[1:]:
-            if not image.geometry.matches(first.geometry):
-                raise DataError(
-                    f"{image.path}: lies on another grid than {first.path.name}: resample the channels to one grid"
-                )
-        data = np.concatenate([image.data for image in images])
-        if len(data) != len(channels):
-            have = f"{len(data)} channel{'s' if len(data) > 1 else ''}"
+        image = read_channels(self.files)
+        if len(image.data) != len(channels):
+            have = f"{len(image.data)} channel{'s' if len(image.data) > 1 else ''}"
             names = ", ".join(channels)
             raise DataError(
-                f"{first.path}: has {have}, but the model was trained on {len(channels)} ({names}); give it those"
+                f"{image.path}: has {have}, but the model was trained on {len(channels)} ({names}); give it those"
             )
-        return Image(data, first.geometry, first.path)
+        return image
 
 
 def find_scans(path: Path, channels: int) -> list[Scan]:

@@ -73,8 +73,8 @@ def _score_case(
     predicted = true if prediction is None else read_label(prediction)
     if not predicted.geometry.matches(true.geometry):
         raise DataError(
-            f"{predicted.path}: its grid ({predicted.geometry.describe()}) is not that of {reference} "
-            f"({true.geometry.describe()}) or lies elsewhere; resample the prediction onto the reference"
+            f"{predicted.path}: lies on another grid than {reference} "
+            f"({predicted.geometry.difference(true.geometry)}); resample the prediction onto the reference"
         )
     highest = max(_highest(predicted, class_names), _highest(true, class_names))
     values = np.zeros_like(true.data) if prediction is None else predicted.data

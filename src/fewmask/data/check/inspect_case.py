@@ -99,14 +99,9 @@ def _about_image(image: Image) -> Iterator[tuple[Severity, str]]:
 
 
 def _about_grid(image: Image, first: Image) -> Iterator[tuple[Severity, str]]:
-    here, there = image.geometry, first.geometry
-    if here.matches(there):
-        return
-    if here.shape != there.shape or here.describe() != there.describe():
-        how = f"{here.describe()} against {there.describe()}"
-    else:
-        how = f"the same voxels, but up to {here.displacement(there):.3g} mm apart"
-    yield "error", f"lies on another grid than {first.path.name} ({how}); resample it to that grid"
+    if not image.geometry.matches(first.geometry):
+        how = image.geometry.difference(first.geometry)
+        yield "error", f"lies on another grid than {first.path.name} ({how}); resample it to that grid"
 
 
 def _about_label(counts: np.ndarray, classes: int) -> Iterator[tuple[Severity, str]]:
