@@ -8,11 +8,11 @@ from fewmask.engine.job import assemble, choose_patch
 from fewmask.engine.plan import measure_plan
 from fewmask.engine.train import default_split
 from fewmask.errors import ConfigError
-from fewmask.methods import Phase
+from fewmask.methods import METHODS, Phase
 from fewmask.networks import build_network
 from fewmask.networks.counting import count_parameters
 from helpers import write_dataset
-from toys import small_experiment
+from toys import registered, small_experiment
 
 SPLIT = Split(labelled=("case_000", "case_001"), unlabelled=("extra_000",), validation=("case_002",))
 
@@ -111,3 +111,18 @@ def test_the_time_of_a_plan_grows_with_the_iterations(dataset):
     plan = measure_plan(assemble(small_experiment(train={"iterations": 10_000_000}), dataset, SPLIT))
     assert " h " in plan["estimated_time"]
     assert plan["iterations"] == 10_000_000
+
+
+def test_the_plan_counts_and_tells_a_method_each_phase_by_its_own_length(dataset):
+    seen = set()
+
+    class Phased(METHODS["supervised"]):
+        def phases(self):
+            return [Phase("warm-up", 4), Phase("main")]
+
+        def after_step(self, progress):
+            seen.add((progress.phase, progress.iterations))
+
+    with registered("phased", Phased):
+        assert measure_plan(assemble(small_experiment("phased"), dataset, SPLIT))["iterations"] == 4 + 6
+    assert seen == {("warm-up", 4), ("main", 6)}

@@ -146,7 +146,7 @@ class Trainer:
             self.loggers.append(TensorBoardLogger(self.run.path / "tensorboard"))
 
     def _length(self, phase: Phase) -> int:
-        return phase.iterations or self.config.iterations
+        return phase.length(self.config.iterations)
 
     def _run_phase(self, index: int, saved: dict[str, Any] | None, interruption: Interruption) -> None:
         phase = self.phases[index]

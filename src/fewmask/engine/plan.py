@@ -33,9 +33,8 @@ def measure_plan(job: Job) -> dict[str, Any]:
     method: Method = build_method(job.task, experiment.method, experiment.network)
     parameters, trained = sum(p.numel() for p in method.parameters()), count_parameters(method)
     model = fabric.setup_module(method)
-    seconds = 0.0
-    for phase in method.phases():
-        seconds += _seconds_per_step(job, phase, fabric, model, method) * (phase.iterations or config.iterations)
+    phases = [(phase, phase.length(config.iterations)) for phase in method.phases()]
+    seconds = sum(_seconds_per_step(job, phase, fabric, model, method) * length for phase, length in phases)
     return {
         "method": experiment.method.name,
         "network": f"{experiment.network.name or 'default'}, width {experiment.network.width}",
@@ -45,7 +44,7 @@ def measure_plan(job: Job) -> dict[str, Any]:
         "patch": " x ".join(map(str, job.task.patch_size)),
         "spacing": " x ".join(f"{length:.3g}" for length in job.task.spacing) + " mm",
         "batch": f"{experiment.sampling.labelled} labelled + {experiment.sampling.unlabelled if method.uses_unlabelled else 0} unlabelled",
-        "iterations": sum(phase.iterations or config.iterations for phase in method.phases()),
+        "iterations": sum(length for _, length in phases),
         "device": str(fabric.device),
         "precision": config.precision,
         "estimated_time": _duration(seconds),
@@ -58,6 +57,7 @@ def _seconds_per_step(job: Job, phase: Phase, fabric: Any, model: Any, method: M
     turns = method.turns(phase.name)
     optimisers = [fabric.setup_optimizers(build_optimiser(turn_config(config, turn), turn)) for turn in turns]
     batch = _random_batch(job, phase, method).map(fabric.to_device)
+    progress = Progress(0, phase.length(config.iterations), phase.name)
     began = time.perf_counter()
     for step in range(STEPS):
         if step == 1:
@@ -65,10 +65,10 @@ def _seconds_per_step(job: Job, phase: Phase, fabric: Any, model: Any, method: M
         for turn, optimiser in zip(turns, optimisers, strict=True):
             method.zero_grad(set_to_none=True)
             for _ in range(config.accumulate):
-                result = model(batch, Progress(0, config.iterations, phase.name, turn.name))
+                result = model(batch, progress._replace(turn=turn.name))
                 fabric.backward(result.loss)
             optimiser.step()
-        method.after_step(Progress(0, config.iterations, phase.name))
+        method.after_step(progress)
         if fabric.device.type == "cuda":
             torch.cuda.synchronize()
     return (time.perf_counter() - began) / (STEPS - 1)

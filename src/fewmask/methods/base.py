@@ -70,6 +70,10 @@ class Phase:
     labelled: bool = True
     unlabelled: bool = True
 
+    def length(self, default: int) -> int:
+        """Its steps, where ``default`` is ``train.iterations``."""
+        return self.iterations or default
+
 
 @dataclass(frozen=True)
 class Turn:
