@@ -14,6 +14,7 @@ from fewmask.engine.train import train
 from fewmask.errors import RunError
 from fewmask.inference.predictor import Predictor
 from fewmask.metrics import evaluate
+from fewmask.metrics.words import mean_and_spread, metric_title
 from fewmask.recipes import recipe_path
 from fewmask.report.html import write_report
 from fewmask.run_folder import RunFolder
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from fewmask.data.dataset import Dataset
 
 METHODS = ("supervised", "cps")
+SHOWN = ("dice", "hd95", "asd")
 SCANS = {"train": 1, "unlabelled": 24, "test": 12}
 
 
@@ -109,17 +111,9 @@ def _table(scores: dict[str, dict[str, Any]]) -> Table:
     """Mean +- standard deviation over test scans of each method and class."""
     from rich.table import Table
 
-    table = Table("method", "class", "Dice %", "HD95 mm", "ASD mm", title="Test scans")
+    table = Table("method", "class", *(metric_title(metric, "mm") for metric in SHOWN), title="Test scans")
     for method, summary in scores.items():
         for name, entry in {**summary["classes"], "mean": summary["mean"]}.items():
-            values = entry["metrics"]
-            cells = [_cell(values["dice"], 100), _cell(values["hd95"], 1), _cell(values["asd"], 1)]
+            cells = [" ".join(mean_and_spread(entry["metrics"][metric], metric)).rstrip() for metric in SHOWN]
             table.add_row(method, name, *cells, end_section=name == "mean")
     return table
-
-
-def _cell(value: dict[str, float | None], factor: float) -> str:
-    if value["mean"] is None:
-        return "none"
-    spread = "" if value["std"] is None else f" ± {factor * value['std']:.1f}"
-    return f"{factor * value['mean']:.1f}{spread}"

@@ -143,7 +143,7 @@ def test_reading_errors_name_the_file(tmp_path):
     with pytest.raises(DataError, match=r"0001\.nii\.gz: lies on another grid than .*0000\.nii\.gz \(20 x 18 x 14"):
         data.read("case_000")
     (tmp_path / "imagesTr" / "case_001_0001.nii.gz").unlink()
-    with pytest.raises(DataError, match=r"has 1 channels, but dataset\.json names 2"):
+    with pytest.raises(DataError, match=r"has 1 channel, but dataset\.json names 2"):
         Dataset.open(tmp_path).read("case_001")
     write_image(tmp_path / "labelsTr" / "case_002.nii.gz", np.full((20, 18, 14), 5), Geometry.plain((20, 18, 14)))
     with pytest.raises(DataError, match="label value 5"):

@@ -206,18 +206,18 @@ def rendered(evaluation, width):
 def test_table_of_few_classes():
     text = rendered(made([(0.25, 0.5), (0.75, None)]), 80)
     lines = {line.split()[0]: line for line in text.splitlines() if line.split()}
-    assert "50.00 ± 35.36" in lines["Dice"]
-    assert "0.50 ± 0.35" in lines["ASD"]
+    assert "50.00 ± 35.36" in lines["Dice,"]
+    assert "0.50 ± 0.35" in lines["ASD,"]
     assert lines["n"].split() == ["n", "2", "1", "2"]
     assert lines["absent"].split() == ["absent", "0", "1", "1"]
-    assert "ASSD (voxel)" in text and "HD95 dir. (voxel)" in text
+    assert "ASSD, voxel" in text and "HD95 directed, voxel" in text
     assert "…" not in text
 
 
 def test_table_of_one_class_has_no_mean_and_a_dash_for_nothing():
     text = rendered(made([(None,), (None,)], ("left",)), 80)
     assert "all classes" not in text
-    assert next(line for line in text.splitlines() if "Dice" in line).split() == ["Dice", "(%)", "–"]
+    assert next(line for line in text.splitlines() if "Dice" in line).split() == ["Dice,", "%", "–"]
 
 
 def test_table_of_many_classes():

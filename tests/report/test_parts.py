@@ -7,7 +7,6 @@ from fewmask.report.data import Curve
 from fewmask.report.figures import POINTS, running_mean, shorten, thin, thousands
 from fewmask.report.pictures import to_pixels
 from fewmask.report.slices import View, window
-from fewmask.report.words import count, duration, number
 
 
 def test_running_mean_is_the_mean_of_what_the_shrunken_window_holds():
@@ -73,9 +72,6 @@ def test_grey_is_windowed_and_colour_kept():
 
 
 def test_words():
-    assert (duration(3.21), duration(65), duration(7265), duration(None)) == ("3.2 s", "1 min 5 s", "2 h 1 min", "–")
-    assert (count(1, "case"), count(12000, "case")) == ("1 case", "12\u202f000 cases")
-    assert (number(0.8765, "dice"), number(0.5, "nsd@1"), number(3.14159, "hd95")) == ("87.6", "50.0", "3.14")
     assert (thousands(500), thousands(6000), thousands(2500)) == ("500", "6k", "2.5k")
     assert shorten("a" * 50 + "end", 20) == "a" * 9 + "…" + "a" * 6 + "end"
     assert title("critic/loss") == "Total loss (critic)" and title("some_share") == "Some share"

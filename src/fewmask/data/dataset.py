@@ -14,6 +14,7 @@ from fewmask.data.layout import Case, Group, Problem, list_cases
 from fewmask.data.split import Split, make_split
 from fewmask.errors import DataError, nearest
 from fewmask.files import write_json
+from fewmask.words import count
 
 __all__ = ["Case", "Dataset", "Group", "Problem"]
 
@@ -120,7 +121,7 @@ class Dataset:
         image = read_channels(self.case(case_id).images)
         if len(image.data) != len(self.channel_names):
             raise DataError(
-                f"{image.path}: case {case_id!r} has {len(image.data)} channels, but dataset.json names "
+                f"{image.path}: case {case_id!r} has {count(len(image.data), 'channel')}, but dataset.json names "
                 f"{len(self.channel_names)}; add the missing files or mend channel_names"
             )
         return image

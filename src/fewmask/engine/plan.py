@@ -14,6 +14,7 @@ from fewmask.engine.job import Job
 from fewmask.engine.optim import build_optimiser, turn_config
 from fewmask.methods.base import Method, Phase, Progress, build_method
 from fewmask.networks.counting import count_parameters
+from fewmask.words import duration
 
 STEPS = 3
 
@@ -47,7 +48,7 @@ def measure_plan(job: Job) -> dict[str, Any]:
         "iterations": sum(length for _, length in phases),
         "device": str(fabric.device),
         "precision": config.precision,
-        "estimated_time": _duration(seconds),
+        "estimated_time": duration(seconds),
         "estimated_memory": _peak_memory(fabric.device),
     }
 
@@ -96,9 +97,3 @@ def _peak_memory(device: torch.device) -> str:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30:.1f} GiB"
-
-
-def _duration(seconds: float) -> str:
-    hours, rest = divmod(round(seconds), 3600)
-    minutes, seconds_left = divmod(rest, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds_left} s"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fewmask.data.image import SUFFIXES, Image, read_channels, suffix_of
 from fewmask.errors import DataError
+from fewmask.words import count
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 JPEG = (".jpg", ".jpeg")
@@ -40,7 +41,7 @@ class Scan:
         """
         image = read_channels(self.files)
         if len(image.data) != len(channels):
-            have = f"{len(image.data)} channel{'s' if len(image.data) > 1 else ''}"
+            have = count(len(image.data), "channel")
             names = ", ".join(channels)
             raise DataError(
                 f"{image.path}: has {have}, but the model was trained on {len(channels)} ({names}); give it those"

@@ -23,6 +23,7 @@ from fewmask.inference.weights import load_weights
 from fewmask.methods import build_method
 from fewmask.run_folder import RunFolder
 from fewmask.task import Task
+from fewmask.words import count
 
 Array = NDArray[Any]
 
@@ -102,7 +103,7 @@ class Predictor:
         """
         if len(image.data) != self.task.in_channels:
             raise DataError(
-                f"{image.path}: has {len(image.data)} channel{'s' if len(image.data) > 1 else ''}, but the model was "
+                f"{image.path}: has {count(len(image.data), 'channel')}, but the model was "
                 f"trained on {self.task.in_channels}; give (C, *S) with those"
             )
         prepared, record = self.preprocessor.image(image)

@@ -12,6 +12,7 @@ from fewmask.data.image import SUFFIXES, Image, read_label, suffix_of
 from fewmask.errors import ConfigError, DataError, nearest
 from fewmask.metrics.evaluation import Evaluation, Row, Unit
 from fewmask.metrics.score import Score, metric_names, score_labels
+from fewmask.words import count
 
 
 def evaluate(
@@ -141,4 +142,4 @@ def _stem(path: Path) -> str:
 
 def _listing(names: Sequence[str], most: int = 8) -> str:
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{len(names)} case{'s' if len(names) > 1 else ''}: {', '.join(names[:most])}{more}"
+    return f"{count(len(names), 'case')}: {', '.join(names[:most])}{more}"

@@ -7,20 +7,12 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.table import Table
 
-from fewmask.metrics.score import DISTANCES
+from fewmask.metrics.words import mean_and_spread, metric_title
 
 if TYPE_CHECKING:
     from fewmask.metrics.evaluation import Evaluation
 
 COUNTS = ("absent", "missed", "spurious")
-TITLES = {
-    "dice": "Dice",
-    "jaccard": "Jaccard",
-    "hd95": "HD95",
-    "hd95_directed": "HD95 dir.",
-    "asd": "ASD",
-    "assd": "ASSD",
-}
 # Up to this many columns of values the metrics stand as rows; beyond, the classes do.
 MOST_COLUMNS = 4
 
@@ -35,13 +27,11 @@ def summary_table(evaluation: Evaluation) -> Table:
     if len(entries) > 1:
         entries["all classes"] = summary["mean"]
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
-    titles = {name: TITLES.get(name, name.upper()) for name in evaluation.metric_names}
     if len(entries) <= MOST_COLUMNS:
-        units = {name: evaluation.unit if name in DISTANCES else "%" for name in titles}
-        _metrics_as_rows(table, entries, [f"{title} ({units[name]})" for name, title in titles.items()])
+        _metrics_as_rows(table, entries, [metric_title(name, evaluation.unit) for name in evaluation.metric_names])
     else:
         table.title = f"Mean ± standard deviation over cases; overlaps in %, distances in {evaluation.unit}"
-        _classes_as_rows(table, entries, list(titles.values()))
+        _classes_as_rows(table, entries, [metric_title(name) for name in evaluation.metric_names])
     return table
 
 
@@ -71,10 +61,5 @@ def _classes_as_rows(table: Table, entries: dict[str, Any], titles: list[str]) -
 
 def _values(entry: dict[str, Any], digits: int, separator: str) -> list[str]:
     """The cells of one class."""
-    cells = []
-    for name, value in entry["metrics"].items():
-        factor = 1 if name in DISTANCES else 100
-        mean, std = value["mean"], value["std"]
-        spread = "" if std is None else f"{separator}± {factor * std:.{digits}f}"
-        cells.append("–" if mean is None else f"{factor * mean:.{digits}f}{spread}")
-    return cells
+    cells = (mean_and_spread(value, name, digits) for name, value in entry["metrics"].items())
+    return [separator.join(cell).rstrip() for cell in cells]

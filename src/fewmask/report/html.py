@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from fewmask.errors import RunError
 from fewmask.files import write_text
+from fewmask.metrics.words import mean_and_spread, metric_title
 from fewmask.report.curves import AT_ONCE, Panel, training_panels
 from fewmask.report.data import Run, read_runs
 from fewmask.report.figures import score_plot
@@ -20,7 +21,7 @@ from fewmask.report.pictures import draw_cases
 from fewmask.report.remarks import remarks
 from fewmask.report.svg import COLOURS
 from fewmask.report.tables import case_rows, common_unit, comparable, score_groups, shown_metrics
-from fewmask.report.words import count, duration, mean_and_spread, metric_title
+from fewmask.words import count, duration
 
 HEADLINE = ("dice", "hd95")
 PLOTTED = ("dice", "hd95", "asd")
@@ -152,7 +153,7 @@ def _score_panels(scored: Sequence[Run]) -> list[Panel]:
         for metric in PLOTTED:
             if metric not in metrics:
                 continue
-            heading = f"{metric_title(metric, unit)}" + (f" – {class_name}" if len(classes) > 1 else "")
+            heading = metric_title(metric, unit) + (f" – {class_name}" if len(classes) > 1 else "")
             upper = 100.0 if metric == "dice" else None
             plot = score_plot(
                 scored,
@@ -191,9 +192,8 @@ def _definitions(scored: Sequence[Run]) -> list[tuple[str, str]]:
     """What the columns mean, in the words of the evaluation."""
     if not scored or scored[0].scores is None:
         return []
-    texts, unit = scored[0].scores.definitions, common_unit(scored)
+    texts = scored[0].scores.definitions
     shown = [
-        (metric_title(metric, unit).split(",")[0], texts.get("nsd@t" if "@" in metric else metric))
-        for metric in shown_metrics(scored)
+        (metric_title(metric), texts.get("nsd@t" if "@" in metric else metric)) for metric in shown_metrics(scored)
     ]
     return [(name, text) for name, text in shown if text]

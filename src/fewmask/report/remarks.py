@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from fewmask.report.data import Run
-from fewmask.report.words import count
+from fewmask.words import count
 
 
 def remarks(runs: Sequence[Run]) -> list[str]:

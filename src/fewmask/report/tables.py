@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fewmask.metrics.words import is_share, mean_and_spread, metric_title, number
 from fewmask.report.data import Run
 from fewmask.report.scores import COUNTS
-from fewmask.report.words import is_share, mean_and_spread, metric_title, number
 
 LEFT_OUT = ("hd95_directed", "assd")  # second opinions on what HD95 and ASD say; they stay in summary.json
 MOST_CASES = 200

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fewmask.data.check.findings import SEVERITIES, CheckReport, Finding, relative
+from fewmask.words import count
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -74,7 +75,7 @@ def _verdict(report: CheckReport) -> Text:
     counts = {severity: report.count(severity) for severity in SEVERITIES}
     if not report.findings:
         return Text("Nothing wrong was found.", "green")
-    text = ", ".join(f"{count} {severity}{'' if count == 1 else 's'}" for severity, count in counts.items())
+    text = ", ".join(count(amount, severity) for severity, amount in counts.items())
     if counts["error"]:
         return Text(f"{text}. Mend the errors before training.", "bold red")
     return Text(f"{text}. Nothing that stops training.", "yellow" if counts["warning"] else "green")
