@@ -11,7 +11,7 @@ from typing import Any
 
 from fewmask.config import Experiment, load_experiment
 from fewmask.data.split import Split
-from fewmask.errors import ConfigError, RunError
+from fewmask.errors import ConfigError, RunError, nearest
 from fewmask.files import write_json, write_text
 from fewmask.task import Task
 
@@ -85,10 +85,14 @@ class RunFolder:
             which: ``last``, ``best`` (on validation), or ``auto``: best where it exists.
 
         Raises:
+            ConfigError: ``which`` is none of these.
             RunError: the file is not there.
         """
         best, last = self.checkpoints / "best.safetensors", self.checkpoints / "last.safetensors"
-        path = {"best": best, "last": last, "auto": best if best.exists() else last}[which]
+        files = {"best": best, "last": last, "auto": best if best.exists() else last}
+        if which not in files:
+            raise ConfigError(f"there are no weights called {which!r}: {nearest(which, files)}")
+        path = files[which]
         if not path.exists():
             hint = (
                 "the split has no validation cases"

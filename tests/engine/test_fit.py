@@ -341,6 +341,8 @@ def test_the_folder_says_everything_and_moves(dataset, tmp_path):
     assert run.weights("auto") == run.weights("last")
     with pytest.raises(RunError, match="the split has no validation cases"):
         run.weights("best")
+    with pytest.raises(ConfigError, match="no weights called 'lats': did you mean 'last'"):
+        run.weights("lats")
     assert list((run.path / "tensorboard").glob("events*"))
 
 

@@ -72,7 +72,7 @@ def test_names_from_the_values_found(folders):
 def test_missing_predictions_are_named_or_counted(folders):
     predictions, reference, _, _ = folders
     (predictions / "b.mha").unlink()
-    with pytest.raises(DataError, match="no prediction of 1 case: b"):
+    with pytest.raises(DataError, match=r"no prediction of 1 case: b; .*--allow-missing"):
         evaluate(predictions, reference, NAMES)
     got = evaluate(predictions, reference, NAMES, allow_missing=True)
     assert got.missing == ("b",)

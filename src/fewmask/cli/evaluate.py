@@ -35,7 +35,7 @@ def evaluate(
         float | None, typer.Option(metavar="DISTANCE", help="Also report the surface Dice at this tolerance.")
     ] = None,
     allow_missing: Annotated[
-        bool, typer.Option("--allow-missing", help="Count references without a prediction as missed.")
+        bool, typer.Option("--allow-missing", help="Score a case without a prediction as an empty label map.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

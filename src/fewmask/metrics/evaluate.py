@@ -52,7 +52,8 @@ def evaluate(
     missing = [name for name in names if name not in predicted]
     if missing and not allow_missing:
         raise DataError(
-            f"{predictions}: has no prediction of {_listing(missing)}; add the files or let missing ones count as empty"
+            f"{predictions}: has no prediction of {_listing(missing)}; add the files, or count missing ones as "
+            "empty label maps (--allow-missing, in Python allow_missing=True)"
         )
     scores: dict[str, dict[int, Score]] = {}
     for done, name in enumerate(names, start=1):
