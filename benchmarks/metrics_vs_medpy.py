@@ -31,6 +31,7 @@ Pair = tuple[str, np.ndarray, np.ndarray, tuple[float, ...]]
 
 
 def by_medpy(prediction: np.ndarray, reference: np.ndarray, spacing: tuple[float, ...]) -> dict[str, float]:
+    """The four metrics of medpy, by fewmask's names."""
     return {
         "dice": medpy.dc(prediction, reference),
         "jaccard": medpy.jc(prediction, reference),
@@ -40,11 +41,13 @@ def by_medpy(prediction: np.ndarray, reference: np.ndarray, spacing: tuple[float
 
 
 def ball(shape: tuple[int, ...], centre: tuple[float, ...], radius: float) -> np.ndarray:
+    """The voxels of a grid that lie nearer than ``radius`` to ``centre``, all in voxels."""
     grid = np.indices(shape, sparse=True)
     return sum((axis - c) ** 2 for axis, c in zip(grid, centre, strict=True)) < radius**2
 
 
 def made_pairs() -> Iterator[Pair]:
+    """Balls, whole images and noise in 3D and 2D: masks that overlap much, little and not at all, smooth and ragged."""
     rng = np.random.default_rng(0)
     for shape in ((128, 128, 64), (512, 512)):
         dims, side = f"{len(shape)}D", min(shape)
@@ -65,6 +68,7 @@ def made_pairs() -> Iterator[Pair]:
 
 
 def real_pairs(folder: Path, most: int) -> Iterator[Pair]:
+    """The first ``most`` label maps of a folder, each against itself shifted, eroded and dilated."""
     paths = sorted(path for path in folder.iterdir() if path.name.lower().endswith(SUFFIXES))
     for path in paths[:most]:
         label = read_label(path)
@@ -76,6 +80,7 @@ def real_pairs(folder: Path, most: int) -> Iterator[Pair]:
 
 
 def timed(call: Callable[..., dict[str, Any]], *arguments: Any) -> tuple[float, dict[str, Any]]:
+    """Seconds that a call takes, and what it returns."""
     start = time.perf_counter()
     values = call(*arguments)
     return time.perf_counter() - start, values
@@ -98,6 +103,7 @@ def race(pair: Pair, repeats: int) -> tuple[float, float]:
 
 
 def main() -> None:
+    """Race every pair and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--labels", type=Path, help="folder of label maps to shift, erode and dilate")
     parser.add_argument("--cases", type=int, default=3, help="label maps of that folder to use")
