@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
 
 from fewmask.networks.base import Network, NetworkOutput
 from fewmask.networks.blocks import conv
+from fewmask.networks.init import initialise
 
 
 class Decoded(NamedTuple):
@@ -43,7 +44,12 @@ class EncoderDecoder(Network):
         decoders: each turns these five maps into a `Decoded`.
         width: channels of the last features.
         heads: extra 1x1 convolutions by name, with their number of output channels; signed distances, say.
+
+    Attributes:
+        start: how a family's weights are drawn, see `initialise`; None: as torch draws them.
     """
+
+    start: ClassVar[Literal["kaiming", "xavier"] | None] = None
 
     def __init__(
         self,
@@ -60,6 +66,8 @@ class EncoderDecoder(Network):
         self.encoder = encoder
         self.decoders = nn.ModuleList(decoders)
         self.heads = nn.ModuleDict({name: conv(dims, width, channels, 1) for name, channels in (heads or {}).items()})
+        if self.start:
+            initialise(self, self.start)
 
     def encode(self, image: Tensor) -> list[Tensor]:
         """The encoder's five feature maps, shallow to deep; a method may perturb them before it calls `decode`.

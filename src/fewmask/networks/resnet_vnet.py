@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
 from torch import Tensor, nn
 
 from fewmask.networks.base import register
-from fewmask.networks.blocks import NormName, conv, conv_norm_relu, norm_layers, up_steps
-from fewmask.networks.encoder_decoder import EncoderDecoder
-from fewmask.networks.init import initialise
-from fewmask.networks.vnet import VNetDecoder
+from fewmask.networks.blocks import NormName, conv, conv_norm_relu, norm_layers
+from fewmask.networks.vnet import VNet
 
 
 @register("resnet34-vnet")
-class ResNet34VNet(EncoderDecoder):
+class ResNet34VNet(VNet):
     """ResNet-34 encoder (He et al., CVPR 2016) with the V-Net's decoder, as in MCF (Wang et al., CVPR 2023).
 
     The stem keeps full resolution (kernel 7, stride 1, no max-pool); then come 3, 4, 6, 3 basic blocks of 32, 64,
@@ -23,47 +19,16 @@ class ResNet34VNet(EncoderDecoder):
 
     With one input channel and two classes it has 17 930 354 parameters in 3D; 27 379 220 together with the V-Net.
 
-    Args:
-        dims: 2 or 3.
-        in_channels: channels of the image.
-        num_classes: classes with the background.
-        width: channels of the first level; doubles per level.
-        norm: batch as published; instance, group or none.
-        dropout: share of channels dropped in training after block nine.
-        decoders: the up-step of each decoder; see `VNet`.
-        heads: extra outputs by name with their channels.
-
-    Raises:
-        ConfigError: unknown norm or up-step.
+    Built with the arguments of `VNet`; ``dropout`` follows block nine alone.
     """
 
     idea = "residual encoder, V-Net decoder; the unlike partner of vnet in two-network methods"
+    start = "kaiming"
 
-    def __init__(
-        self,
-        dims: int,
-        in_channels: int,
-        num_classes: int,
-        *,
-        width: int = 16,
-        norm: NormName = "batch",
-        dropout: float = 0.5,
-        decoders: Sequence[str | int] = ("transposed",),
-        heads: Mapping[str, int] | None = None,
-    ) -> None:
-        super().__init__(
-            dims,
-            in_channels,
-            num_classes,
-            encoder=ResNet34Encoder(dims, in_channels, width, norm),
-            decoders=[
-                VNetDecoder(dims, num_classes, width, norm=norm, dropout=dropout, step=step)
-                for step in up_steps(decoders)
-            ],
-            width=width,
-            heads=heads,
-        )
-        initialise(self, "kaiming")
+    @staticmethod
+    def build_encoder(dims: int, in_channels: int, width: int, norm: NormName, dropout: float) -> nn.Module:
+        """Stem and four residual stages, without dropout."""
+        return ResNet34Encoder(dims, in_channels, width, norm)
 
 
 class ResNet34Encoder(nn.Module):

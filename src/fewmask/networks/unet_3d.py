@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from fewmask.networks.base import register
 from fewmask.networks.blocks import NormName, channel_dropout, conv, conv_stack, upsample
 from fewmask.networks.encoder_decoder import Decoded, EncoderDecoder
-from fewmask.networks.init import initialise
 
 _CENTRE_RATE, _LAST_RATE = 0.3, 0.3
 _PYRAMID_RATES = (0.5, 0.3, 0.2, 0.1)
@@ -43,6 +42,7 @@ class UNet3D(EncoderDecoder):
 
     spatial_dims = (3,)
     idea = "3D U-Net with instance norm; the usual choice for BraTS"
+    start = "kaiming"
 
     def __init__(
         self,
@@ -67,7 +67,6 @@ class UNet3D(EncoderDecoder):
             width=width,
             heads=heads,
         )
-        initialise(self, "kaiming")
 
 
 class UNet3DEncoder(nn.Module):

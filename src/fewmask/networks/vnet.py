@@ -68,7 +68,7 @@ class VNet(EncoderDecoder):
             dims,
             in_channels,
             num_classes,
-            encoder=VNetEncoder(dims, in_channels, width, norm, dropout),
+            encoder=self.build_encoder(dims, in_channels, width, norm, dropout),
             decoders=[
                 VNetDecoder(dims, num_classes, width, norm=norm, dropout=dropout, step=step)
                 for step in up_steps(decoders)
@@ -76,6 +76,11 @@ class VNet(EncoderDecoder):
             width=width,
             heads=heads,
         )
+
+    @staticmethod
+    def build_encoder(dims: int, in_channels: int, width: int, norm: NormName, dropout: float) -> nn.Module:
+        """Image to five feature maps of ``width`` to ``16 width`` channels; what a variant of the V-Net replaces."""
+        return VNetEncoder(dims, in_channels, width, norm, dropout)
 
 
 class VNetEncoder(nn.Module):
@@ -101,7 +106,7 @@ class VNetEncoder(nn.Module):
 
 
 class VNetDecoder(nn.Module):
-    """Blocks six to nine and the output convolution; also the decoder of the ResNet-34 V-Net."""
+    """Blocks six to nine and the output convolution."""
 
     def __init__(
         self, dims: int, num_classes: int, width: int, *, norm: NormName, dropout: float, step: UpStep
