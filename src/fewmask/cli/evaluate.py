@@ -56,7 +56,7 @@ def evaluate(
             allow_missing=allow_missing,
             progress=progress,
         )
-    folder = output or (predictions if predictions.is_dir() else predictions.parent)
+    folder = output or _folder(predictions)
     result.write(folder)
     if as_json:
         print_json(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
@@ -71,8 +71,7 @@ def _settings(predictions: Path) -> EvaluationConfig:
     """The evaluation settings of the run that the predictions lie in, or the defaults."""
     from fewmask.config import EvaluationConfig, load_experiment
 
-    folder = predictions if predictions.is_dir() else predictions.parent
-    config = folder.parent / "config.yaml"
+    config = _folder(predictions).parent / "config.yaml"
     return load_experiment(config).evaluation if config.is_file() else EvaluationConfig()
 
 
@@ -81,10 +80,14 @@ def _class_names(predictions: Path, reference: Path) -> tuple[str, ...] | None:
     from fewmask.data.description import read_description
     from fewmask.run_folder import RunFolder
 
-    true, predicted = (path if path.is_dir() else path.parent for path in (reference, predictions))
+    true, predicted = _folder(reference), _folder(predictions)
     for folder in (true.parent, true, predicted.parent, predicted):
         if (folder / "config.yaml").is_file():
             return tuple(RunFolder.open(folder).dataset()["class_names"])
         if (folder / "dataset.json").is_file():
             return read_description(folder).class_names
     return None
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent

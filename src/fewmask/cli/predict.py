@@ -41,14 +41,10 @@ def predict(
     from fewmask.inference.predictor import Predictor
 
     predictor = Predictor.from_run(run, checkpoint, device)
-    wanted = {
-        "flips": flips,
-        "largest_component": largest_component,
-        "weighting": None if gaussian is None else "gaussian" if gaussian else "uniform",
-    }
-    predictor.settings = predictor.settings.model_copy(
-        update={key: value for key, value in wanted.items() if value is not None}
-    )
+    weighting = None if gaussian is None else "gaussian" if gaussian else "uniform"
+    wanted = {"flips": flips, "largest_component": largest_component, "weighting": weighting}
+    changes = {key: value for key, value in wanted.items() if value is not None}
+    predictor.settings = predictor.settings.model_copy(update=changes)
     with counting("predicting", quiet=as_json) as progress:
         paths = predictor.predict_files(
             source, output, probabilities=probabilities, uncertainty=uncertainty, progress=progress

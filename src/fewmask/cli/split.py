@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from fewmask.cli.console import print_json, say, say_next
 from fewmask.cli.options import DatasetArgument, JsonOption, LabelledOption, parse_amount
+
+SHOWN = 6
 
 
 def split(
@@ -52,9 +55,12 @@ def split(
         print_json({"name": chosen, **made.model_dump(mode="json")})
         return
     for part in ("labelled", "validation", "unlabelled", "test"):
-        cases = getattr(made, part)
-        shown = ", ".join(cases[:6]) + (f", ... ({len(cases) - 6} more)" if len(cases) > 6 else "")
-        say(f"{part:<11}{len(cases):>5}  {shown}")
+        _say_cases(part, getattr(made, part))
     say(f"saved as {chosen!r} in {dataset / 'splits.json'}: {made.how}")
     method = "ua-mt" if made.unlabelled else "supervised"
     say_next("fewmask", "train", dataset, "--split", chosen, "--method", method, "--output", f"runs/{chosen}")
+
+
+def _say_cases(part: str, cases: Sequence[str]) -> None:
+    more = f", ... ({len(cases) - SHOWN} more)" if len(cases) > SHOWN else ""
+    say(f"{part:<11}{len(cases):>5}  {', '.join(cases[:SHOWN])}{more}")

@@ -99,37 +99,37 @@ def make_split(
         DataError: there are not enough labelled cases, or ``training_order`` is missing or incomplete.
     """
     pool = dataset.ids("train", labelled=True)
-    if not pool:
-        raise DataError(f"{dataset.root}: no scan of imagesTr has a label in labelsTr; add at least one")
+    budget, held_out = _budget(dataset, len(pool), labelled, validation)
     owner = _owners(dataset, patients)
     groups = _by_patient(_published_order(dataset, pool) if ordered else pool, owner)
     if not ordered:
         groups = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
-    budget, held_out = _budget(dataset, len(pool), labelled, validation)
     chosen = _take(groups, budget)
-    validating = _take(chosen, held_out)
-    training, hidden = chosen[len(validating) :], groups[len(chosen) :]
+    validating = _flat(_take(chosen, held_out))
+    seen, hidden = _flat(chosen), _flat(groups[len(chosen) :])
+    training = seen[len(validating) :]
     if not training:
         raise DataError(
-            f"{dataset.root}: validation takes {_size(validating)} of the {_size(chosen)} labelled cases and leaves "
+            f"{dataset.root}: validation takes {len(validating)} of the {len(seen)} labelled cases and leaves "
             "none to train on; raise labelled or lower validation"
         )
-    how = _sentence(_size(training), _size(validating), len(pool), "training_order" if ordered else f"seed {seed}")
-    if (_size(chosen), _size(validating)) != (budget, held_out):
-        how += f"; {budget} and {held_out} to validate were asked for, but a patient's scans stay together"
+    source = "training_order" if ordered else f"seed {seed}"
     split = Split(
-        labelled=_flat(training),
-        validation=_flat(validating),
-        unlabelled=tuple(sorted((*_flat(hidden), *dataset.ids("unlabelled")))),
+        labelled=training,
+        validation=validating,
+        unlabelled=tuple(sorted((*hidden, *dataset.ids("unlabelled")))),
         test=tuple(dataset.ids("test")),
         seed=None if ordered else seed,
-        how=how,
+        how=_sentence((len(seen), len(validating)), (budget, held_out), len(pool), source),
     )
     _warn_of_shared_patients(split, owner)
     return split
 
 
 def _budget(dataset: Dataset, pool: int, labelled: int | float | None, validation: int | float) -> tuple[int, int]:
+    """How many cases' labels are seen, and how many of these validate."""
+    if not pool:
+        raise DataError(f"{dataset.root}: no scan of imagesTr has a label in labelsTr; add at least one")
     budget = pool if labelled is None else _count(labelled, pool, "labelled")
     if budget > pool:
         raise DataError(
@@ -199,25 +199,24 @@ def _take(groups: list[list[str]], count: int) -> list[list[str]]:
     """Whole patients from the start, until ``count`` cases are reached."""
     taken: list[list[str]] = []
     for group in groups:
-        if _size(taken) >= count:
+        if len(_flat(taken)) >= count:
             break
         taken.append(group)
     return taken
-
-
-def _size(groups: list[list[str]]) -> int:
-    return sum(len(group) for group in groups)
 
 
 def _flat(groups: list[list[str]]) -> tuple[str, ...]:
     return tuple(case for group in groups for case in group)
 
 
-def _sentence(training: int, validating: int, pool: int, source: str) -> str:
-    uses = f"{training} to train on and {validating} to validate" if validating else "all to train on"
-    return (
-        f"{training + validating} of {pool} training labels are seen, chosen by {source}, {uses}; the others are hidden"
-    )
+def _sentence(taken: tuple[int, int], asked: tuple[int, int], pool: int, source: str) -> str:
+    """How a split came about; of both pairs the first number is the label budget, the second its share for validation."""
+    seen, validating = taken
+    uses = f"{seen - validating} to train on and {validating} to validate" if validating else "all to train on"
+    text = f"{seen} of {pool} training labels are seen, chosen by {source}, {uses}; the others are hidden"
+    if taken != asked:
+        text += f"; {asked[0]} and {asked[1]} to validate were asked for, but a patient's scans stay together"
+    return text
 
 
 def _warn_of_shared_patients(split: Split, owner: dict[str, str]) -> None:

@@ -83,19 +83,9 @@ def assemble(
         ConfigError: settings that cannot work with this data.
         DataError: a case cannot be read.
     """
-    kind = METHODS[experiment.method.name]
     method = MethodSection(name=experiment.method.name, **method_config(experiment.method).model_dump(mode="json"))
-    if not split.labelled:
-        raise ConfigError(
-            "the split has no labelled cases to train on: give --labelled a larger number, or fewer --val cases"
-        )
-    if kind.uses_unlabelled and not split.unlabelled:
-        raise ConfigError(
-            f"method {experiment.method.name} learns from unlabelled scans, but the split has none: put scans into imagesUn/, "
-            "label fewer with --labelled, or choose --method supervised"
-        )
+    unlabelled = _unlabelled(split, method.name)
     cases = Store(store or default_store(dataset), dataset, experiment.preprocess)
-    unlabelled = split.unlabelled if kind.uses_unlabelled else ()
     labelled = [*split.labelled, *split.validation]
     cases.prepare([*labelled, *unlabelled], labelled, progress)
     shapes = [cases.shape(case) for case in [*split.labelled, *unlabelled]]
@@ -126,6 +116,18 @@ def choose_patch(shapes: Sequence[Sequence[int]]) -> tuple[int, ...]:
     while math.prod(patch) > LARGEST_PATCH[len(patch)]:
         patch[patch.index(max(patch))] -= STRIDE
     return tuple(patch)
+
+
+def _unlabelled(split: Split, method: str) -> tuple[str, ...]:
+    """The unlabelled cases that a method trains on."""
+    if not METHODS[method].uses_unlabelled:
+        return ()
+    if not split.unlabelled:
+        raise ConfigError(
+            f"method {method} learns from unlabelled scans, but the split has none: put scans into imagesUn/, "
+            "label fewer with --labelled, or choose --method supervised"
+        )
+    return split.unlabelled
 
 
 def _check_patch(patch: Sequence[int], dims: int) -> None:

@@ -46,9 +46,7 @@ def evaluate(
     if unit not in get_args(Unit):
         raise ConfigError(f"there is no unit {unit!r}: {nearest(unit, get_args(Unit))}")
     predicted, true = _matched(Path(predictions), Path(reference))
-    names = sorted(true) if cases is None else sorted(set(cases))
-    if unknown := [name for name in names if name not in true]:
-        raise DataError(f"{reference}: has no label map of {_listing(unknown)}; add the files or leave these cases out")
+    names = _chosen(cases, true, reference)
     missing = [name for name in names if name not in predicted]
     if missing and not allow_missing:
         raise DataError(
@@ -61,11 +59,17 @@ def evaluate(
         if progress is not None:
             progress(done, len(names))
     labels = _labels(class_names, scores.values())
-    absent = Score("absent", dict.fromkeys(metric_names(nsd_tolerance)))
-    found = ((name, label, scores[name].get(value, absent)) for name in names for value, label in labels.items())
-    rows = tuple(Row(name, label, score.status, score.metrics) for name, label, score in found)
+    rows = _rows(scores, labels, Score("absent", dict.fromkeys(metric_names(nsd_tolerance))))
     extra = () if cases is not None else tuple(sorted(set(predicted) - set(true)))
     return Evaluation(rows, tuple(labels.values()), unit, nsd_tolerance, tuple(missing), extra)
+
+
+def _chosen(cases: Iterable[str] | None, true: Mapping[str, Path], reference: Path | str) -> list[str]:
+    """The names to score, sorted."""
+    names = sorted(true if cases is None else set(cases))
+    if unknown := [name for name in names if name not in true]:
+        raise DataError(f"{reference}: has no label map of {_listing(unknown)}; add the files or leave these cases out")
+    return names
 
 
 def _score_case(
@@ -100,6 +104,14 @@ def _labels(class_names: Sequence[str] | None, scores: Iterable[Mapping[int, Sco
         return dict(enumerate(class_names[1:], start=1))
     found = {value for case in scores for value, score in case.items() if score.status != "absent"}
     return {value: f"class_{value}" for value in sorted(found)}
+
+
+def _rows(scores: Mapping[str, Mapping[int, Score]], labels: Mapping[int, str], absent: Score) -> tuple[Row, ...]:
+    """One a case and class; ``absent`` where a case has no score of a class."""
+    found = (
+        (case, label, of_case.get(value, absent)) for case, of_case in scores.items() for value, label in labels.items()
+    )
+    return tuple(Row(case, label, score.status, score.metrics) for case, label, score in found)
 
 
 def _matched(predictions: Path, reference: Path) -> tuple[dict[str, Path], dict[str, Path]]:
