@@ -136,7 +136,12 @@ class TrainConfig(Section):
     clip_norm: float | None = Field(None, gt=0, description="largest gradient norm; none: no clipping")
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
-    devices: int = Field(1, ge=1)
+    devices: int = Field(
+        1,
+        ge=1,
+        description="GPUs (on a CPU: processes) of a node; each takes a batch of its own; torchrun and srun decide",
+    )
+    nodes: int = Field(1, ge=1, description="machines; torchrun and srun decide")
     seed: int = Field(0, ge=0, lt=2**32, description="of networks, patches and dropout")
     validate_every: int = Field(
         200, ge=1, description="iterations between two validations, where the split has validation cases"

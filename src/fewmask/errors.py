@@ -20,6 +20,19 @@ class RunError(FewmaskError):
     """A run folder or a checkpoint cannot be used as asked."""
 
 
+class FollowerError(RunError):
+    """The training has ended for a reason that another of its processes tells; this one ends quietly, with code 0.
+
+    The code that counts is that of the process with the reason: launchers kill everything as soon as one process fails, also the one
+    that is about to say why.
+    """
+
+    exit_code = 0
+
+    def __init__(self) -> None:
+        super().__init__("the training has ended: its main process says why")
+
+
 class ConfigError(FewmaskError):
     """A setting, an option or a name is not valid (exit code 2)."""
 

@@ -108,7 +108,7 @@ class RunFolder:
         Raises:
             ConfigError: names the settings that differ.
         """
-        old, new = flatten(self.experiment().model_dump(mode="json")), flatten(experiment.model_dump(mode="json"))
+        old, new = _comparable(self.experiment()), _comparable(experiment)
         changed = [
             f"{key} ({old.get(key)!r} then, {new.get(key)!r} now)"
             for key in sorted({*old, *new}.difference(FREE))
@@ -135,6 +135,12 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return flat
+
+
+def _comparable(experiment: Experiment) -> dict[str, Any]:
+    """Dotted keys and values; how the processes lie on nodes does not matter, only how many there are."""
+    values = flatten(experiment.model_dump(mode="json"))
+    return values | {"train.devices x train.nodes": values.pop("train.devices") * values.pop("train.nodes")}
 
 
 def environment() -> dict[str, Any]:

@@ -73,8 +73,8 @@ class Segmenter:
         if output is None:
             self._scratch = tempfile.TemporaryDirectory(prefix="fewmask-")
             output = Path(self._scratch.name) / "run"
-        train(self.experiment(), data, split or default_split(data), Path(output))
-        self._run, self._predictor = Path(output), None
+        run = train(self.experiment(), data, split or default_split(data), Path(output))
+        self._run, self._predictor = run.path, None
         return self
 
     def predict(self, scan: NDArray[Any] | Path | str) -> NDArray[np.uint8]:

@@ -30,6 +30,8 @@ def typed_commands(text):
         for line in block.replace("\\\n", " ").splitlines():
             for part in line.split("&&"):
                 words = shlex.split(part, comments=True)
+                if words and words[0] in ("srun", "torchrun") and "fewmask" in words:
+                    words = words[words.index("fewmask") :]
                 if words and Path(words[0]).name == "fewmask":
                     yield words[1:]
 

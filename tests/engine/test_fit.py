@@ -14,7 +14,8 @@ from fewmask.data.dataset import Dataset
 from fewmask.data.phantom import Phantom, write_phantom
 from fewmask.data.split import Split
 from fewmask.engine.checkpoint import load_state
-from fewmask.engine.fit import Trainer, make_fabric
+from fewmask.engine.distributed import make_fabric
+from fewmask.engine.fit import Trainer
 from fewmask.engine.interrupt import InterruptedRunError
 from fewmask.engine.job import assemble
 from fewmask.engine.loggers import read_metrics

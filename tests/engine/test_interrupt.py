@@ -45,7 +45,8 @@ CHILD = """
 """
 
 
-def test_a_stopped_process_saves_and_resumes_to_the_same_weights(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "scheduler"])
+def test_a_stopped_process_saves_and_resumes_to_the_same_weights(tmp_path, number):
     root = write_dataset(tmp_path / "Dataset001_Blobs", cases=2, unlabelled=2, dims=2)
     experiment = small_experiment(
         "mean-teacher", train={"iterations": 60, "checkpoint_every": 1000}, sampling={"workers": 1}
@@ -63,7 +64,7 @@ def test_a_stopped_process_saves_and_resumes_to_the_same_weights(tmp_path):
     for line in child.stdout:
         if int(line) == 7:
             break
-    os.killpg(child.pid, signal.SIGINT)  # as Ctrl-C in a terminal: the loader processes hear it too
+    os.killpg(child.pid, number)  # as a terminal and a scheduler do: the loader processes hear it too
     _, errors = child.communicate(timeout=60)
     assert child.returncode == 130, errors
     assert "checkpoint saved: continue with --resume auto" in errors

@@ -6,7 +6,7 @@ import sys
 
 from fewmask.allocator import keep_freed_memory
 from fewmask.cli.console import STATE, print_error
-from fewmask.errors import FewmaskError
+from fewmask.errors import FewmaskError, FollowerError
 
 
 def main() -> None:
@@ -19,7 +19,8 @@ def main() -> None:
     except FewmaskError as error:
         if STATE.debug:
             raise
-        print_error(str(error))
+        if not isinstance(error, FollowerError):
+            print_error(str(error))
         sys.exit(error.exit_code)
     except OSError as error:
         if STATE.debug:

@@ -77,14 +77,19 @@ def train(
 def _train(
     experiment: Experiment, data: Dataset, split: Split, output: Path, resume: bool, store: Path | None, quiet: bool
 ) -> None:
+    from fewmask.engine.distributed import is_follower
     from fewmask.engine.train import train as run_training
 
+    follower = is_follower()  # of several processes only the main one prints
+    as_json, quiet = quiet, quiet or follower
     bar = TrainingBar(quiet=quiet)
     with counting("preprocessing", quiet=quiet) as preparing, bar:
         run = run_training(
             experiment, data, split, output, resume=resume, store=store, preparing=preparing, listener=bar
         )
-    if quiet:
+    if follower:
+        return
+    if as_json:
         print_json({"run": str(run.path), "weights": str(run.weights())})
         return
     say(f"trained {experiment.method.name}: {run.weights()}")

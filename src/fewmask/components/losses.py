@@ -12,6 +12,11 @@ def one_hot(labels: Tensor, num_classes: int) -> Tensor:
     return F.one_hot(labels, num_classes).movedim(-1, 1).float()
 
 
+def full_precision(values: Tensor) -> Tensor:
+    """Half-precision values as float32; float32 and float64 as they are."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
 def dice_squared(probabilities: Tensor, target: Tensor, *, background: bool = True, smooth: float = 1e-5) -> Tensor:
     """Dice loss with squared denominator, pooled over the batch, averaged over classes.
 
@@ -31,12 +36,12 @@ def dice_squared(probabilities: Tensor, target: Tensor, *, background: bool = Tr
 
 
 def supervised_loss(logits: Tensor, labels: Tensor, *, background: bool = True) -> tuple[Tensor, Tensor]:
-    """Cross-entropy (mean over voxels) and squared Dice loss of labelled patches, both in float32.
+    """Cross-entropy (mean over voxels) and squared Dice loss of labelled patches, never in half precision.
 
     Returns:
         ``(CE, Dsq)``, two scalars.
     """
-    logits = logits.float()
+    logits = full_precision(logits)
     ce = F.cross_entropy(logits, labels)
     return ce, dice_squared(logits.softmax(1), one_hot(labels, logits.shape[1]), background=background)
 

@@ -203,9 +203,12 @@ class BatchStream(Dataset[Batch | FewmaskError]):
 
 
 def _leave_signals_to_main(worker: int) -> None:
-    """Ctrl-C reaches the whole process group; the main process alone decides what it means."""
+    """Ctrl-C and a scheduler's SIGTERM reach the whole process group; the main process alone decides what they mean.
+
+    It still needs this one's batches for the step under way. A second SIGTERM ends a worker: that is the loader cleaning up.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # not the training loop's handler, inherited by fork
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))
 
 
 def batches(stream: BatchStream, start: int, stop: int, workers: int) -> Iterator[Batch]:

@@ -17,17 +17,16 @@ from fewmask.config import TrainConfig
 from fewmask.data.batch import Batch
 from fewmask.data.sampling import batches
 from fewmask.engine.checkpoint import TrainState, load_state, save_state
-from fewmask.engine.interrupt import Interruption
+from fewmask.engine.distributed import Team, make_fabric, pooled_means, resolve_processes
+from fewmask.engine.interrupt import InterruptedRunError, Interruption
 from fewmask.engine.job import Job
 from fewmask.engine.loggers import CsvLogger, Logger, TensorBoardLogger
 from fewmask.engine.optim import build_optimiser, learning_rate, set_learning_rate, turn_config
 from fewmask.engine.validate import validation_dice
-from fewmask.errors import ConfigError, RunError
+from fewmask.errors import FewmaskError, RunError
 from fewmask.inference.weights import save_weights
 from fewmask.methods.base import Method, Phase, Progress, Turn, build_method
 from fewmask.run_folder import RunFolder
-
-PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 class Listener(Protocol):
@@ -50,33 +49,6 @@ class Silent:
         """Nothing."""
 
 
-def make_fabric(config: TrainConfig) -> Any:
-    """Devices and precision.
-
-    Raises:
-        ConfigError: a GPU is asked for where there is none, or fp16 on a CPU.
-    """
-    from lightning_fabric import Fabric
-
-    gpu = torch.cuda.is_available()
-    if config.accelerator == "gpu" and not gpu:
-        raise ConfigError(
-            "train.accelerator is gpu, but torch sees no GPU: use auto or cpu, or install a CUDA build of torch"
-        )
-    on_cpu = config.accelerator == "cpu" or not gpu
-    if on_cpu and config.precision == "fp16":
-        raise ConfigError("train.precision fp16 needs a GPU: on a CPU use fp32, or bf16 for speed")
-    strategy = "ddp_find_unused_parameters_true" if config.devices > 1 else "auto"  # a turn may leave networks out
-    fabric = Fabric(
-        accelerator="cpu" if on_cpu else "gpu",
-        devices=config.devices,
-        precision=PRECISIONS[config.precision],
-        strategy=strategy,
-    )
-    fabric.launch()
-    return fabric
-
-
 class Trainer:
     """Runs a job into a run folder.
 
@@ -84,12 +56,14 @@ class Trainer:
         job: what to train on.
         run: where to write; created by the caller.
         listener: hears how it goes.
+        team: the processes that train; none: as the config and the launcher say.
     """
 
-    def __init__(self, job: Job, run: RunFolder, listener: Listener | None = None) -> None:
+    def __init__(self, job: Job, run: RunFolder, listener: Listener | None = None, team: Team | None = None) -> None:
         self.job, self.run, self.listener = job, run, listener or Silent()
         self.config = job.experiment.train
-        self.fabric = make_fabric(self.config)
+        self.team = team or Team(make_fabric(resolve_processes(self.config)))
+        self.fabric = self.team.fabric
         torch.manual_seed(self.config.seed)
         self.method: Method = build_method(job.task, job.experiment.method, job.experiment.network)
         self.model = self.fabric.setup_module(self.method)
@@ -115,7 +89,7 @@ class Trainer:
             RunError: the loss is not finite, or the checkpoint cannot be read.
             InterruptedRunError: the user asked to stop; a checkpoint was saved.
         """
-        saved = load_state(self.run.state) if resume and self.run.state.exists() else None
+        saved = self.team.together(lambda: load_state(self.run.state) if resume and self.run.state.exists() else None)
         if saved is not None:
             self._restore(saved)
         self.listener.begin(self.state.done, self.total)
@@ -139,7 +113,7 @@ class Trainer:
             raise RunError(f"{self.run.state} does not fit this run's method and network ({reason})") from None
 
     def _open_loggers(self) -> None:
-        if not self.fabric.is_global_zero:
+        if not self.team.is_main:
             return
         self.loggers = [CsvLogger(self.run.metrics, after=self.state.done)]
         if self.config.tensorboard:
@@ -163,14 +137,17 @@ class Trainer:
         for group in self._batch_groups(phase):
             self._step(phase, turns, group)
             self._after_step(phase)
-            if interruption.requested:
+            if self.team.any(interruption.requested):
                 self._checkpoint()
-                interruption.stop(self.state.done, self.total)
+                try:
+                    interruption.stop(self.state.done, self.total)
+                except InterruptedRunError as stopped:
+                    raise self.team.agreed(stopped) from None
 
     def _batch_groups(self, phase: Phase) -> Iterator[list[Batch]]:
         """The batches of each remaining step of a phase, ``accumulate`` of them a step."""
         many = self.config.accumulate
-        stream = self.job.stream(phase, self.fabric.global_rank, self.fabric.world_size)
+        stream = self.job.stream(phase, self.team.rank, self.team.world)
         start, stop = self.state.iteration * many, self._length(phase) * many
         loaded = batches(stream, start, stop, self.job.experiment.sampling.workers)
         for _ in range(self._length(phase) - self.state.iteration):
@@ -178,9 +155,7 @@ class Trainer:
 
     def _step(self, phase: Phase, turns: list[Turn], group: list[Batch]) -> None:
         began = time.perf_counter()
-        torch.manual_seed(
-            (self.config.seed * 1_000_003 + self.state.done) * self.fabric.world_size + self.fabric.global_rank
-        )
+        torch.manual_seed((self.config.seed * 1_000_003 + self.state.done) * self.team.world + self.team.rank)
         self.model.train()
         for turn in turns:
             progress = Progress(self.state.iteration, self._length(phase), phase.name, turn.name)
@@ -188,8 +163,10 @@ class Trainer:
             set_learning_rate(optimiser, learning_rate(settings, progress.iteration, progress.iterations))
             self.method.zero_grad(set_to_none=True)
             for batch in group:
-                step = self.model(batch, progress)
-                self.fabric.backward(step.loss / len(group))
+                # Gradients travel once a turn, with its last batch.
+                with self.fabric.no_backward_sync(self.model, enabled=batch is not group[-1]):
+                    step = self.model(batch, progress)
+                    self.fabric.backward(step.loss / len(group))
                 self._collect(turn, {"loss": step.loss.detach(), **step.logs}, alone=len(turns) == 1)
             if settings.clip_norm:
                 # Non-finite gradients are left to the loss check, and under fp16 to the loss scaling, which skips the step.
@@ -222,8 +199,9 @@ class Trainer:
             self._checkpoint()
 
     def _row(self, phase: Phase) -> dict[str, float | str]:
-        """Means of what was logged since the last row."""
-        means = {name: float(sum(float(v) for v in values) / len(values)) for name, values in self._sums.items()}
+        """Means over steps and processes of what was logged since the last row."""
+        sums = {name: (sum(float(value) for value in values), len(values)) for name, values in self._sums.items()}
+        means = pooled_means(self.team.gather(sums))
         self._sums = {}
         wrong = [name for name, value in means.items() if "loss" in name and not abs(value) < float("inf")]
         if wrong:
@@ -233,9 +211,16 @@ class Trainer:
 
     def _validate(self) -> float:
         job = self.job
+        self.team.share_buffers(self.method)
         predictor = self.method.predictor()
         dice = validation_dice(
-            predictor, job.store, job.split.validation, job.task, job.experiment.inference, device=self.fabric.device
+            predictor,
+            job.store,
+            job.split.validation,
+            job.task,
+            job.experiment.inference,
+            device=self.fabric.device,
+            team=self.team,
         )
         if dice > self.state.best:
             self.state.best = dice
@@ -243,7 +228,7 @@ class Trainer:
         return dice
 
     def _save_weights(self, which: str, notes: dict[str, str]) -> None:
-        if self.fabric.is_global_zero:
+        if self.team.is_main:
             notes = {"iteration": str(self.state.done), **notes}
             save_weights(self.run.checkpoints / f"{which}.safetensors", self.method.predictor(), notes)
 
@@ -253,12 +238,15 @@ class Trainer:
         if wrong:
             raise self._diverged(f"the weights {wrong} are no longer finite")
         self._save_weights("last", {})
-        if self.fabric.is_global_zero:
+        if self.team.is_main:
             precision = self.fabric.strategy.precision.state_dict()  # fp16's loss scale
             save_state(self.run.state, self.state, self.method, self.optimisers, precision)
 
-    def _diverged(self, what: str) -> RunError:
-        return RunError(
-            f"{what} at iteration {self.state.done}: lower train.lr, set train.clip_norm, or check the scans with "
-            "fewmask check; the last checkpoint is whole"
+    def _diverged(self, what: str) -> FewmaskError:
+        """All processes see the same means and weights, hence the same divergence."""
+        return self.team.agreed(
+            RunError(
+                f"{what} at iteration {self.state.done}: lower train.lr, set train.clip_norm, or check the scans with "
+                "fewmask check; the last checkpoint is whole"
+            )
         )

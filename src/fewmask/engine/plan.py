@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from fewmask.data.batch import Batch
-from fewmask.engine.fit import make_fabric
+from fewmask.engine.distributed import make_fabric
 from fewmask.engine.job import Job
 from fewmask.engine.optim import build_optimiser, turn_config
 from fewmask.methods.base import Method, Phase, Progress, build_method
@@ -29,7 +29,7 @@ def measure_plan(job: Job) -> dict[str, Any]:
         Plain values by name, in the order in which to show them.
     """
     experiment, config = job.experiment, job.experiment.train
-    fabric = make_fabric(config)
+    fabric = make_fabric(config.model_copy(update={"devices": 1, "nodes": 1}))
     torch.manual_seed(config.seed)
     method: Method = build_method(job.task, experiment.method, experiment.network)
     parameters, trained = sum(p.numel() for p in method.parameters()), count_parameters(method)

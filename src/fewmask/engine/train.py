@@ -8,8 +8,9 @@ from pathlib import Path
 from fewmask.config import Experiment
 from fewmask.data.dataset import Dataset
 from fewmask.data.split import Split
+from fewmask.engine.distributed import Team, make_fabric, resolve_processes
 from fewmask.engine.fit import Listener, Trainer
-from fewmask.engine.job import assemble
+from fewmask.engine.job import Job, assemble
 from fewmask.errors import RunError
 from fewmask.run_folder import RunFolder
 
@@ -47,6 +48,8 @@ def train(
 ) -> RunFolder:
     """Train a model into a run folder.
 
+    With several devices, or under torchrun or srun, every process calls this, and the main one writes.
+
     Args:
         experiment: the settings.
         dataset: the data.
@@ -62,18 +65,31 @@ def train(
         ConfigError: settings that do not work with this data, or differ from those of the run to resume.
         DataError: a case cannot be read.
     """
-    run = RunFolder(output)
+    experiment = experiment.model_copy(update={"train": resolve_processes(experiment.train)})
+    team = Team(make_fabric(experiment.train))
+    run = RunFolder(team.gather(output)[0])
+
+    def prepare() -> Job:
+        _check_output(run, resume)
+        job = assemble(experiment, dataset, split, store, preparing)
+        if run.started:
+            run.check_same(job.experiment, split)
+        return job
+
+    with team.watched():
+        job = team.together(prepare, one_by_one=True)
+        trainer = Trainer(job, run, listener, team)
+        if team.is_main and not run.started:
+            run.create(job.experiment, job.task, split, job.dataset)
+        trainer.fit(resume=resume)
+    return run
+
+
+def _check_output(run: RunFolder, resume: bool) -> None:
+    output = run.path
     if run.started and not resume:
         raise RunError(f"{output} already holds a run: continue it with --resume auto, or choose another --output")
     if output.is_file():
         raise RunError(f"{output} is a file: choose a folder as --output")
     if output.exists() and not run.started and any(output.iterdir()):
         raise RunError(f"{output} is not empty and not a run folder: choose another --output")
-    job = assemble(experiment, dataset, split, store, preparing)
-    if run.started:
-        run.check_same(job.experiment, split)
-    trainer = Trainer(job, run, listener)
-    if not run.started:
-        run.create(job.experiment, job.task, split, job.dataset)
-    trainer.fit(resume=resume)
-    return run
