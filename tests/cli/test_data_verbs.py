@@ -111,4 +111,5 @@ def test_a_folder_that_cannot_be_written_is_an_error_without_traceback(cli, plac
 
     monkeypatch.setattr("fewmask.data.dataset.write_json", refuse)
     outcome = cli("split", "readonly")
-    assert (outcome.code, outcome.err) == (1, "error: readonly/splits.json: Permission denied\n")
+    text = "error: readonly/splits.json: Permission denied; check the path, space and rights\n"
+    assert (outcome.code, outcome.err) == (1, text)

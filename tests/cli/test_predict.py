@@ -100,8 +100,8 @@ def test_options(cli, runs, option):
         (["runs", "heart/imagesTs", "o"], 1, "runs is not a run folder"),
         (["runs/heart", "runs", "o"], 1, "runs: holds no image; supported endings: .nii.gz"),
         (["runs/heart", "heart/dataset.json", "o"], 1, "heart/dataset.json: is not in a supported format"),
-        (["runs/heart", "skin/imagesTs", "o"], 1, "skin/imagesTs/test_000_0000.png: has 3 channels"),
-        (["runs/skin", "heart/imagesTs", "o"], 1, "heart/imagesTs/test_000_0000.nii.gz: has 1 channel, but"),
+        (["runs/heart", "skin/imagesTs", "o"], 1, "skin/imagesTs/test_000_0000.png: is 2D"),
+        (["runs/skin", "heart/imagesTs", "o"], 1, "heart/imagesTs/test_000_0000.nii.gz: is 3D"),
         (
             ["runs/heart", "heart/imagesTs", "heart/imagesTs"],
             1,

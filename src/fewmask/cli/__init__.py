@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import warnings
 
 from fewmask.allocator import keep_freed_memory
-from fewmask.cli.console import STATE, print_error
-from fewmask.errors import FewmaskError, FollowerError
+from fewmask.cli.console import STATE, print_error, print_warning
+from fewmask.errors import FewmaskError, FewmaskWarning, FollowerError
 
 
 def main() -> None:
@@ -14,17 +16,39 @@ def main() -> None:
     from fewmask.cli.app import app
 
     keep_freed_memory()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character of a name must not end the program
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app(prog_name="fewmask")
-    except FewmaskError as error:
-        if STATE.debug:
-            raise
-        if not isinstance(error, FollowerError):
-            print_error(str(error))
-        sys.exit(error.exit_code)
-    except OSError as error:
-        if STATE.debug:
-            raise
-        if not isinstance(error, BrokenPipeError):  # as in `fewmask methods | head -1`
-            print_error(f"{error.filename or 'the system'}: {error.strerror or error}")
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            app(prog_name="fewmask")
+    except BrokenPipeError:  # as in `fewmask methods | head -1`
         sys.exit(1)
+    except Exception as error:
+        if STATE.debug:
+            raise
+        if not isinstance(error, FollowerError):  # the first process says it
+            print_error(_sentence(error))
+        sys.exit(error.exit_code if isinstance(error, FewmaskError) else 1)
+
+
+def _sentence(error: Exception) -> str:
+    """What an error says to the user; where it was not foreseen, at least how to learn more."""
+    if isinstance(error, FewmaskError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename2 or error.filename or 'the system'}: {error.strerror}; check the path, space and rights"
+    if isinstance(error, MemoryError) or "allocate memory" in str(error) or type(error).__name__ == "OutOfMemoryError":
+        return "out of memory: use a smaller sampling.patch_size, network.width or batch, or a larger machine"
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return f"{reason}; this is a fault of fewmask, which `fewmask --debug VERB ...` shows in full: please report it"
+
+
+def _show_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: object = None, line: str | None = None
+) -> None:
+    """Our own warnings in one line; those of libraries are for who debugs."""
+    if issubclass(category, FewmaskWarning):
+        print_warning(str(message))
+    elif STATE.debug:
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated
 
 import typer
@@ -46,3 +47,5 @@ def _global_options(
     ] = False,
 ) -> None:
     STATE.debug = debug
+    for library in ("nibabel.global", "tifffile"):  # they comment on odd files; the error says it in one sentence
+        logging.getLogger(library).disabled = not debug

@@ -53,3 +53,8 @@ def print_json(values: Any) -> None:
 def print_error(text: str) -> None:
     """An error in one sentence, on standard error."""
     console(stderr=True).print(f"error: {text}", style="red", markup=False, soft_wrap=True)
+
+
+def print_warning(text: str) -> None:
+    """Something to know, in one line on standard error."""
+    console(stderr=True).print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)

@@ -7,8 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from fewmask.data.image import suffix_of
-from fewmask.errors import DataError
+from fewmask.data.image import suffix_of, unreadable
 
 _COMPANIONS = (".raw", ".zraw", ".json")  # an .mhd keeps its voxels, a .tiff its spacing in a file beside it
 
@@ -28,7 +27,7 @@ def file_digest(path: Path) -> bytes:
         with path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check that the file is there") from error
+        raise unreadable(path, error) from error
 
 
 def input_key(settings: str, paths: Iterable[Path]) -> str:

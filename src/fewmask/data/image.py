@@ -133,7 +133,8 @@ def read_geometry(path: Path | str) -> Geometry:
     try:
         geometry: Geometry = handler.read_geometry(path)
     except Exception as error:
-        raise _explain(path, error) from error
+        raise unreadable(path, error) from error
+    _check_affine(path, geometry)
     return geometry
 
 
@@ -180,23 +181,42 @@ def _read(path: Path, label: bool) -> tuple[np.ndarray, Geometry]:
     try:
         values, geometry = handler.read(path, label)
     except Exception as error:  # damaged files raise a dozen kinds, zlib.error and SyntaxError among them
-        raise _explain(path, error) from error
+        raise unreadable(path, error) from error
     if values.size == 0:
         raise DataError(f"{path}: holds no voxels; export it anew")
+    if values.dtype.kind == "c":
+        raise DataError(f"{path}: holds complex numbers; save its magnitude")
+    _check_affine(path, geometry)
     return values, geometry
 
 
-def _explain(path: Path, error: Exception) -> DataError:
+def _check_affine(path: Path, geometry: Geometry) -> None:
+    """Every axis must have a length and a direction of its own; of a 2D image the third axis does not matter."""
+    if np.isfinite(geometry.affine).all():
+        axes = geometry.affine[:3, : len(geometry.shape)]
+        lengths = np.linalg.norm(axes, axis=0)
+        if lengths.all() and np.linalg.svd(axes / lengths, compute_uv=False)[-1] > 1e-3:
+            return
+    raise DataError(f"{path}: has an affine that is not finite or spans no volume; mend its header")
+
+
+def unreadable(path: Path, error: Exception) -> DataError:
+    """Why a file cannot be read, whatever its reader raised, and what to do."""
     if isinstance(error, DataError):
         return error
+    if path.is_dir():
+        return DataError(f"{path}: is a folder; put an image file in its place")
     if not path.is_file():
-        return DataError(f"{path}: does not exist; check the path")
+        what = "is a link that leads nowhere" if path.is_symlink() else "does not exist"
+        return DataError(f"{path}: {what}; check the path")
     if isinstance(error, MemoryError):
         return DataError(f"{path}: does not fit into memory; close other programs or crop the scan")
     if isinstance(error, PermissionError):
         return DataError(f"{path}: may not be read; ask for the rights to it")
     if path.stat().st_size == 0:
         return DataError(f"{path}: is empty (zero bytes); copy or export it anew")
+    if isinstance(error, OSError) and error.errno:
+        return DataError(f"{path}: cannot be read ({error.strerror}); check the disk and the path")
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = lines[-1][:160].rstrip(".") if lines else type(error).__name__
     return DataError(

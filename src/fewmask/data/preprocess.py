@@ -161,8 +161,8 @@ class Preprocessor:
     def _check(self, image: Image) -> None:
         if image.data.ndim != self.spatial_dims + 1 or min(image.data.shape) < 1:
             raise DataError(
-                f"{image.path}: has shape {image.data.shape[1:]}, but the data set is {self.spatial_dims}D; "
-                "remove or convert the scan"
+                f"{image.path}: is {image.data.ndim - 1}D ({image.geometry.describe()}), but the other scans are "
+                f"{self.spatial_dims}D; remove or convert it"
             )
         bad = image.data.size - int(np.isfinite(image.data).sum())
         if bad:

@@ -33,6 +33,20 @@ class Scan:
         suffix = suffix_of(self.files[0])
         return self.name + (".png" if suffix in JPEG else suffix)
 
+    def check(self, spatial_dims: int) -> None:
+        """Look at the headers alone: what cannot be predicted is known before hours are spent on the scans before it.
+
+        Raises:
+            DataError: a header cannot be read, or says another number of dimensions.
+        """
+        for path in self.files:
+            geometry = read_geometry(path)
+            if len(geometry.shape) != spatial_dims:
+                raise DataError(
+                    f"{path}: is {len(geometry.shape)}D ({geometry.describe()}), but the model was trained on "
+                    f"{spatial_dims}D scans; remove or convert it"
+                )
+
     def read(self, channels: Sequence[str]) -> Image:
         """Image ``(C, *S)`` with the channels that the model was trained on.
 
@@ -68,7 +82,7 @@ def find_scans(path: Path, channels: int) -> list[Scan]:
         raise DataError(f"{path}: does not exist; give an image file or a folder of images")
     groups: dict[tuple[str, str], list[Path]] = {}
     for file in sorted(path.iterdir()):
-        if file.name.startswith(".") or not file.name.lower().endswith(SUFFIXES) or not file.is_file():
+        if file.name.startswith(".") or not file.name.lower().endswith(SUFFIXES):
             continue
         groups.setdefault((_name(file), suffix_of(file)), []).append(file)
     if not groups:

@@ -169,6 +169,8 @@ class Predictor:
         scans = find_scans(source, self.task.in_channels)
         paths = [output_path(scan, target, single=source.is_file()) for scan in scans]
         _check_apart(source, scans, paths)
+        for scan in scans:
+            scan.check(self.task.spatial_dims)
         for done, (scan, path) in enumerate(zip(scans, paths, strict=True)):
             if progress:
                 progress(done, len(scans))

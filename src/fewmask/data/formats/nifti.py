@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fewmask.data.formats.claims import refuse_excess
 from fewmask.data.geometry import Geometry
 from fewmask.errors import DataError
 
@@ -16,25 +21,21 @@ def read(path: Path, label: bool) -> tuple[np.ndarray, Geometry]:
 
     A fourth (time) or fifth (vector) axis and RGB voxels become channels; one slice in z becomes a 2D image.
     """
-    import nibabel
-
-    file = nibabel.load(path, mmap=False)
-    spatial, channels = _layout(path, file)
-    if file.get_data_dtype().fields:
-        stored = np.asarray(file.dataobj)
-        values = np.stack([stored[name] for name in ("R", "G", "B")], axis=-1)
-    else:
-        # A label is read in its own type, so that a value that no uint8 holds is seen and not rounded away.
-        values = np.asarray(file.dataobj) if label else file.get_fdata(dtype=np.float32, caching="unchanged")
+    with _opened(path) as file:
+        spatial, channels = _layout(path, file)
+        if file.get_data_dtype().fields:
+            stored = np.asarray(file.dataobj)
+            values = np.stack([stored[name] for name in ("R", "G", "B")], axis=-1)
+        else:
+            # A label is read in its own type, so that a value that no uint8 holds is seen and not rounded away.
+            values = np.asarray(file.dataobj) if label else file.get_fdata(dtype=np.float32, caching="unchanged")
     values = np.moveaxis(values.reshape(*spatial, channels), -1, 0)
     return values, Geometry(spatial, np.asarray(file.affine, dtype=np.float64))
 
 
 def read_geometry(path: Path) -> Geometry:
     """The geometry alone; reads the header only."""
-    import nibabel
-
-    file = nibabel.load(path, mmap=False)
+    file = _load(path)
     return Geometry(_layout(path, file)[0], np.asarray(file.affine, dtype=np.float64))
 
 
@@ -63,6 +64,37 @@ def write(path: Path, data: np.ndarray, geometry: Geometry, like: Path | None) -
     nibabel.save(image, path)
 
 
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The file with its voxels in reach; a gzip is read to its end, because only there it says whether it is whole."""
+    file = _load(path)
+    packed = path.name.lower().endswith(".gz")
+    voxels = math.prod(file.shape) * file.get_data_dtype().itemsize
+    refuse_excess(voxels, path.stat().st_size, packed=packed)
+    if not packed:
+        yield file
+        return
+    with gzip.open(path) as stream:
+        yield type(file).from_stream(stream)
+        while stream.read(1 << 20):
+            pass
+
+
+def _load(path: Path) -> Any:
+    """The header, after a look at what nibabel would mend in silence: a spacing of 0 becomes 1 mm."""
+    import nibabel
+
+    file = nibabel.load(path, mmap=False)
+    if isinstance(file, nibabel.Nifti1Image) and file.header["sform_code"] == 0:
+        with nibabel.openers.Opener(path) as stream:
+            raw = type(file.header).from_fileobj(stream, check=False)
+        spacing = raw["pixdim"][1 : 1 + min(int(raw["dim"][0]), 3)]
+        if not np.all(np.abs(spacing) > 0):
+            lengths = " x ".join(f"{length:g}" for length in spacing)
+            raise DataError(f"{path}: has a spacing of {lengths} mm; write the true one into its header")
+    return file
+
+
 def _is_rigid(affine: np.ndarray) -> bool:
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     return bool(np.allclose(axes.T @ axes, np.eye(3), atol=1e-5))
@@ -76,6 +108,8 @@ def _layout(path: Path, file: Any) -> tuple[tuple[int, ...], int]:
     channels = padded[3] * padded[4]
     if padded[3] > 1 and padded[4] > 1:
         raise DataError(f"{path}: has five axes {shape}; save one file a time point")
+    if file.get_data_dtype().kind == "c":
+        raise DataError(f"{path}: holds complex numbers; save its magnitude")
     if file.get_data_dtype().fields:
         channels = 3
     return (padded[:3] if padded[2] > 1 else padded[:2]), channels
