@@ -7,7 +7,6 @@ import json
 import shutil
 import struct
 import zlib
-from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -103,7 +102,7 @@ def nifti(values, affine=AFFINE, kind=nibabel.Nifti1Image, **header):
     """A NIfTI file of these values; header fields are set after all that nibabel would mend."""
 
     def fault(path):
-        image = kind(values, affine)
+        image = kind(values, affine, dtype=values.dtype)  # named, because nibabel asks before it writes int64
         image.to_filename(path)
         if header:
             patch_header(path, image.header, header)
@@ -154,5 +153,22 @@ def picture(values, mode=None, **options):
 def nrrd(sizes="20 18 14", kind="uint8", more="", content=bytes(20 * 18 * 14)):
     """An NRRD file, header and raw voxels."""
     dimension = len(sizes.split())
+    more = f"{more}\n" if more else ""
     text = f"NRRD0004\ntype: {kind}\ndimension: {dimension}\nsizes: {sizes}\nencoding: raw\nendian: little\n{more}\n"
     return written(text.encode() + content)
+
+
+def tiff(values, claims=None, **options):
+    """A TIFF file; ``claims`` are the rows and columns that its header says instead of the true ones."""
+
+    def fault(path):
+        import tifffile
+
+        tifffile.imwrite(path, values, photometric="minisblack", **options)
+        if claims:
+            with tifffile.TiffFile(path, mode="r+") as file:
+                tags = file.pages.first.tags
+                for name, number in zip(("ImageLength", "ImageWidth"), claims, strict=True):
+                    tags[name].overwrite(number)
+
+    return fault

@@ -16,6 +16,7 @@ import hashlib
 import logging
 import os
 import shlex
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,7 +68,22 @@ def call(place, *words):
         warnings.simplefilter("default")
         for name in (None, "nibabel.global"):  # nibabel binds the standard error of the moment when it is imported
             stack.enter_context(mock.patch.object(logging.getLogger(name), "handlers", []))
-        return call_main(*words, cwd=place)
+        low = stack.enter_context(_libraries_in_c())
+        outcome = call_main(*words, cwd=place)
+        return outcome._replace(err=outcome.err + low())
+
+
+@contextlib.contextmanager
+def _libraries_in_c():
+    """What is written to file descriptor 2 past Python, as ITK and libpng do; the block gets a function that reads it."""
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as sink:
+        os.dup2(sink.fileno(), 2)
+        try:
+            yield lambda: (sink.seek(0), sink.read().decode())[1]
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
 
 
 def check_refused(place, case):
@@ -122,7 +138,7 @@ def listing(place):
         found[os.path.relpath(folder, place)] = "folder"
         for name in names:
             path = Path(folder, name)
-            content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
+            content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
             found[os.path.relpath(path, place)] = hashlib.sha1(content).hexdigest()
     return found
 

@@ -1,10 +1,9 @@
 """Broken volumes: the check reports each, training and prediction refuse it, all in the same words."""
 
-import nibabel
 import numpy as np
 import pytest
 
-from corpus.faults import AFFINE, cut, flipped, nifti, noise, with_voxel, written
+from corpus.faults import cut, flipped, nifti, noise, with_voxel, written
 from corpus.harness import Case
 
 AGAIN = "copy or export it anew"

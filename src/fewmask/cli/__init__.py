@@ -37,7 +37,9 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, FewmaskError):
         return str(error)
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename2 or error.filename or 'the system'}: {error.strerror}; check the path, space and rights"
+        return (
+            f"{error.filename2 or error.filename or 'the system'}: {error.strerror}; check the path, space and rights"
+        )
     if isinstance(error, MemoryError) or "allocate memory" in str(error) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory: use a smaller sampling.patch_size, network.width or batch, or a larger machine"
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
@@ -45,7 +47,12 @@ def _sentence(error: Exception) -> str:
 
 
 def _show_warning(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: object = None, line: str | None = None
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: str | None = None,
 ) -> None:
     """Our own warnings in one line; those of libraries are for who debugs."""
     if issubclass(category, FewmaskWarning):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from fewmask.data.image import Image, read_channels, read_geometry, read_label
 from fewmask.data.layout import Case, Group, Problem, list_cases
 from fewmask.data.split import Split, make_split
 from fewmask.errors import DataError, nearest
-from fewmask.files import write_json
+from fewmask.files import read_json, write_json
 from fewmask.words import count
 
 __all__ = ["Case", "Dataset", "Group", "Problem"]
@@ -166,8 +165,12 @@ class Dataset:
             raise DataError(
                 f"{self._splits_path}: has no split {name!r}; {nearest(name, splits) if splits else 'make one first'}"
             )
-        split = Split.from_values(splits[name], f"{self._splits_path}: split {name!r}")
-        split.check(self)
+        where = f"{self._splits_path}: split {name!r}"
+        split = Split.from_values(splits[name], where)
+        try:
+            split.check(self)
+        except DataError as error:
+            raise DataError(f"{where} does not fit the folder ({error}); mend it or make it anew") from None
         return split
 
     def save_split(self, name: str, split: Split) -> None:
@@ -182,7 +185,7 @@ class Dataset:
 
     def _read_splits(self) -> dict[str, Any]:
         try:
-            values = json.loads(self._splits_path.read_text(encoding="utf-8"))
+            values = read_json(self._splits_path)
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:

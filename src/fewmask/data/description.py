@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import reprlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fewmask.data.image import SUFFIXES
 from fewmask.errors import DataError, nearest
+from fewmask.files import read_json
 
 _EXAMPLE = '{"channel_names": {"0": "MRI"}, "labels": {"background": 0, "tumour": 1}, "file_ending": ".nii.gz"}'
 
@@ -48,26 +50,41 @@ def read_description(root: Path) -> Description:
     if not root.is_dir():
         raise DataError(f"{root}: is not a folder; give the path of a dataset folder")
     try:
-        values = json.loads(path.read_text(encoding="utf-8-sig"))
+        values = read_json(path)
     except FileNotFoundError:
         raise DataError(f"{path}: is missing; write one such as {_EXAMPLE}") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}); write something such as {_EXAMPLE}") from None
     if not isinstance(values, dict):
         raise DataError(f"{path}: must hold an object; write something such as {_EXAMPLE}")
-    channels = values.get("channel_names", values.get("modality"))  # nnU-Net 1 says modality
-    ending = _ending(path, "file_ending", values.get("file_ending", ".nii.gz" if "modality" in values else None))
-    stated = values.get("numTraining")
+    stated, name = values.get("numTraining"), values.get("name")
     return Description(
-        name=str(values.get("name", root.resolve().name)),
-        channel_names=_channel_names(path, channels),
-        class_names=_class_names(path, values.get("labels")),
-        file_ending=ending,
-        label_ending=_label_ending(path, ending, values.get("label_ending")),
+        name=name if isinstance(name, str) else root.resolve().name,
         num_training=stated if isinstance(stated, int) else None,
-        patients=_patients(path, values.get("patients", {})),
-        training_order=_order(path, values.get("training_order")),
+        **_checked(path, values),
     )
+
+
+def _checked(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """The entries that must be right; all that are wrong are told at once."""
+    ending = values.get("file_ending", ".nii.gz" if "modality" in values else None)
+    parts: dict[str, Callable[[], Any]] = {
+        "channel_names": lambda: _channel_names(path, values.get("channel_names", values.get("modality"))),  # nnU-Net 1
+        "class_names": lambda: _class_names(path, values.get("labels")),
+        "file_ending": lambda: _ending(path, "file_ending", ending),
+        "label_ending": lambda: _label_ending(path, ending, values.get("label_ending")),
+        "patients": lambda: _patients(path, values.get("patients", {})),
+        "training_order": lambda: _order(path, values.get("training_order")),
+    }
+    made, problems = {}, []
+    for name, make in parts.items():
+        try:
+            made[name] = make()
+        except DataError as error:
+            problems.append(str(error).removeprefix(f"{path}: "))
+    if problems:
+        raise DataError(f"{path}: {'; '.join(problems)}")
+    return made
 
 
 def _ending(path: Path, key: str, value: Any) -> str:
@@ -78,7 +95,9 @@ def _ending(path: Path, key: str, value: Any) -> str:
     return value
 
 
-def _label_ending(path: Path, ending: str, value: Any) -> str:
+def _label_ending(path: Path, ending: Any, value: Any) -> str:
+    if value is None and not isinstance(ending, str):
+        return ""  # the error about the images' ending says it all
     if value is None:
         return ".png" if ending.lower() in (".jpg", ".jpeg") else ending
     label_ending = _ending(path, "label_ending", value)
@@ -113,7 +132,7 @@ def _class_names(path: Path, value: Any) -> tuple[str, ...]:
     names = sorted(value, key=value.__getitem__)
     if [value[name] for name in names] != list(range(len(names))) or not 2 <= len(names) <= 256:
         raise DataError(
-            f"{path}: the label values are {sorted(value.values())}; number two or more classes from 0 without gaps"
+            f"{path}: the label values are {reprlib.repr(sorted(value.values()))}; number two or more classes from 0 without gaps"
         )
     return tuple(names)
 

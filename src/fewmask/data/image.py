@@ -204,24 +204,26 @@ def unreadable(path: Path, error: Exception) -> DataError:
     """Why a file cannot be read, whatever its reader raised, and what to do."""
     if isinstance(error, DataError):
         return error
-    if path.is_dir():
-        return DataError(f"{path}: is a folder; put an image file in its place")
-    if not path.is_file():
-        what = "is a link that leads nowhere" if path.is_symlink() else "does not exist"
-        return DataError(f"{path}: {what}; check the path")
-    if isinstance(error, MemoryError):
-        return DataError(f"{path}: does not fit into memory; close other programs or crop the scan")
-    if isinstance(error, PermissionError):
-        return DataError(f"{path}: may not be read; ask for the rights to it")
-    if path.stat().st_size == 0:
-        return DataError(f"{path}: is empty (zero bytes); copy or export it anew")
-    if isinstance(error, OSError) and error.errno:
-        return DataError(f"{path}: cannot be read ({error.strerror}); check the disk and the path")
+    return DataError(f"{path}: {_reason(path, error)}")
+
+
+def _reason(path: Path, error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = lines[-1][:160].rstrip(".") if lines else type(error).__name__
-    return DataError(
-        f"{path}: is truncated or not in the format {suffix_of(path)} says ({reason}); copy or export it anew"
-    )
+    text = f"is truncated or not in the format {suffix_of(path)} says ({reason}); copy or export it anew"
+    if path.is_dir():
+        text = "is a folder; put an image file in its place"
+    elif not path.is_file():
+        text = f"{'is a link that leads nowhere' if path.is_symlink() else 'does not exist'}; check the path"
+    elif isinstance(error, MemoryError):
+        text = "does not fit into memory; close other programs or crop the scan"
+    elif isinstance(error, PermissionError):
+        text = "may not be read; ask for the rights to it"
+    elif path.stat().st_size == 0:
+        text = "is empty (zero bytes); copy or export it anew"
+    elif isinstance(error, OSError) and error.errno:
+        text = f"cannot be read ({error.strerror}); check the disk and the path"
+    return text
 
 
 def _storable(path: Path, suffix: str, data: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fewmask.data.image import SUFFIXES, Image, read_channels, suffix_of
+from fewmask.data.image import SUFFIXES, Image, read_channels, read_geometry, suffix_of
 from fewmask.errors import DataError
 from fewmask.words import count
 

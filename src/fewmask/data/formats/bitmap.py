@@ -8,12 +8,14 @@ names the files that carry one.
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fewmask.data.formats.claims import refuse_excess
 from fewmask.data.geometry import Geometry
 from fewmask.errors import DataError
 
@@ -36,17 +38,15 @@ def read(path: Path, label: bool) -> tuple[np.ndarray, Geometry]:
 
 def read_geometry(path: Path) -> Geometry:
     """The geometry alone; reads the header only."""
-    from PIL import Image
-
-    with Image.open(path) as picture:
-        columns, rows = picture.size
     if path.suffix.lower() not in TIFF:
-        return Geometry.plain((rows, columns))
+        with _open(path) as picture:
+            return Geometry.plain((picture.height, picture.width))
     import tifffile
 
     with tifffile.TiffFile(path) as file:
-        axes, shape = file.series[0].axes, file.series[0].shape
-    pages = int(np.prod([n for axis, n in zip(axes, shape, strict=True) if axis not in "YXSC"], initial=1))
+        sizes = dict(zip(file.series[0].axes, file.series[0].shape, strict=True))
+    columns, rows = sizes.pop("X"), sizes.pop("Y")
+    pages = math.prod(n for axis, n in sizes.items() if axis not in "SC")
     return _geometry(path, (columns, rows, pages) if pages > 1 else (rows, columns))
 
 
@@ -66,22 +66,43 @@ def write(path: Path, data: np.ndarray, geometry: Geometry, like: Path | None) -
 
 def _geometry(path: Path, shape: tuple[int, ...]) -> Geometry:
     """Unit spacing, or for a TIFF stack that of the JSON file beside it, in (z, y, x) as nnU-Net has it."""
-    geometry = Geometry.plain(shape)
     if len(shape) == 3:
         stem = path.name.removesuffix(path.suffix)
         for name in (f"{re.sub(r'_[0-9]{4}$', '', stem)}.json", f"{stem}.json"):
             if (path.parent / name).is_file():
-                spacing = json.loads((path.parent / name).read_text(encoding="utf-8"))["spacing"]
-                return Geometry(geometry.shape, np.diag([*(float(length) for length in reversed(spacing)), 1.0]))
-    return geometry
+                return Geometry(shape, np.diag([*reversed(_stack_spacing(path.parent / name)), 1.0]))
+    return Geometry.plain(shape)
+
+
+def _stack_spacing(path: Path) -> tuple[float, ...]:
+    try:
+        z, y, x = (float(length) for length in json.loads(path.read_text(encoding="utf-8-sig"))["spacing"])
+    except (ValueError, KeyError, TypeError):
+        raise DataError(f'{path}: must hold the stack\'s spacing, as in {{"spacing": [2.5, 1, 1]}} (z, y, x)') from None
+    return z, y, x
 
 
 def exif_orientation(path: Path) -> int:
     """The EXIF orientation that viewers apply and fewmask does not; 1 is upright."""
+    if path.suffix.lower() in TIFF:
+        import tifffile
+
+        with tifffile.TiffFile(path) as file:
+            return int(file.pages.first.tags.valueof("Orientation", default=1))
+    with _open(path) as picture:
+        return int(picture.getexif().get(0x0112, 1))
+
+
+def _open(path: Path) -> Any:
+    """A picture in one of the formats of this module: Pillow would go by the content alone and start Ghostscript for PostScript."""
     from PIL import Image
 
-    with Image.open(path) as picture:
-        return int(picture.getexif().get(0x0112, 1))
+    try:
+        return Image.open(path, formats=("PNG", "BMP", "JPEG", "TIFF"))
+    except Image.DecompressionBombError:
+        raise DataError(
+            f"{path}: says that it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels; cut it into tiles"
+        ) from None
 
 
 def _read_tiff(path: Path) -> np.ndarray | None:
@@ -93,6 +114,7 @@ def _read_tiff(path: Path) -> np.ndarray | None:
         plain = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
         if page.photometric not in plain or page.compression not in (1, 8, 32946):
             return None
+        refuse_excess(series.nbytes, path.stat().st_size, packed=page.compression != 1)
         axes, values = series.axes, series.asarray()
     channel = next((axis for axis in "SC" if axis in axes), None)
     values = values[None] if channel is None else np.moveaxis(values, axes.index(channel), 0)
@@ -103,9 +125,9 @@ def _read_tiff(path: Path) -> np.ndarray | None:
 
 
 def _read_pillow(path: Path, label: bool) -> np.ndarray:
-    from PIL import Image, ImageSequence
+    from PIL import ImageSequence
 
-    with Image.open(path) as picture:
+    with _open(path) as picture:
         _refuse_deep_colour(path)
         if path.suffix.lower() not in TIFF:
             return _pixels(path, picture, label)

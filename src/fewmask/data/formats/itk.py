@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fewmask.data.formats.claims import refuse_excess
 from fewmask.data.geometry import Geometry
 from fewmask.errors import DataError
 
+_DATA_FILE = re.compile(rb"^(?:data ?file *:|ElementDataFile *=) *([^\r\n]*[^\s])", re.MULTILINE)
+_MAGIC = {"NrrdImageIO": re.compile(rb"\ANRRD"), "MetaImageIO": re.compile(rb"^NDims *=", re.MULTILINE)}
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -17,7 +22,10 @@ def read(path: Path, label: bool) -> tuple[np.ndarray, Geometry]:
     """Voxels ``(C, *S)`` in their stored type and their geometry; a vector's components become channels."""
     import SimpleITK
 
-    image = SimpleITK.ReadImage(str(path))
+    header = _header(path)
+    voxels = math.prod(header.GetSize()) * header.GetNumberOfComponents()  # of a byte at least
+    refuse_excess(voxels, _stored(path), packed=True)
+    image = SimpleITK.ReadImage(str(path), imageIO=_reader_of(path))
     geometry = _geometry(path, image)
     values = SimpleITK.GetArrayViewFromImage(image)
     if image.GetNumberOfComponentsPerPixel() == 1:
@@ -58,9 +66,33 @@ def _header(path: Path) -> Any:
     import SimpleITK
 
     reader = SimpleITK.ImageFileReader()
+    reader.SetImageIO(_reader_of(path))
     reader.SetFileName(str(path))
+    if not _MAGIC[_reader_of(path)].search(_start(path)):
+        raise ValueError("its header is of another kind")
     reader.ReadImageInformation()
     return reader
+
+
+def _reader_of(path: Path) -> str:
+    """The reader that the ending says: ITK would go by the content alone, and try some twenty formats."""
+    return "NrrdImageIO" if path.suffix.lower() == ".nrrd" else "MetaImageIO"
+
+
+def _start(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(4096)
+
+
+def _stored(path: Path) -> int:
+    """Bytes of the file that holds the voxels, which the header may name."""
+    named = _DATA_FILE.search(_start(path))
+    name = named[1].decode(errors="surrogateescape").strip() if named else "LOCAL"
+    if "%" in name or name.split()[0].upper() in ("LOCAL", "LIST"):
+        return path.stat().st_size
+    if not (path.parent / name).is_file():
+        raise DataError(f"{path}: keeps its voxels in {name}, which is missing; copy that file too")
+    return (path.parent / name).stat().st_size
 
 
 def _geometry(path: Path, image: Any) -> Geometry:

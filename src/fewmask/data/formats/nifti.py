@@ -83,10 +83,11 @@ def _opened(path: Path) -> Iterator[Any]:
 def _load(path: Path) -> Any:
     """The header, after a look at what nibabel would mend in silence: a spacing of 0 becomes 1 mm."""
     import nibabel
+    from nibabel.openers import Opener
 
     file = nibabel.load(path, mmap=False)
     if isinstance(file, nibabel.Nifti1Image) and file.header["sform_code"] == 0:
-        with nibabel.openers.Opener(path) as stream:
+        with Opener(path) as stream:
             raw = type(file.header).from_fileobj(stream, check=False)
         spacing = raw["pixdim"][1 : 1 + min(int(raw["dim"][0]), 3)]
         if not np.all(np.abs(spacing) > 0):
