@@ -65,34 +65,71 @@ def test_surface_leaves_its_argument_alone():
     assert mask.all()
 
 
+# What makes each way the cheapest, whatever the masks.
+DEAR = 1e12
+WAYS = {
+    "chosen": {},
+    "neighbours": {"QUERY": DEAR},
+    "tree": {"LOOK": DEAR, "TRANSFORM_PER_VOXEL": DEAR},
+    "transform": {"LOOK": DEAR, "BUILD": DEAR},
+}
+
+
+def watch(monkeypatch):
+    """The names of the ways, in the order in which they are taken from here on."""
+    taken = []
+    for name in ("_nearest_by_tree", "_nearest_by_transform"):
+        original = getattr(module, name)
+
+        def watched(*arguments, name=name, original=original):
+            found = original(*arguments)
+            if found is not None:
+                taken.append(name.removeprefix("_nearest_by_"))
+            return found
+
+        monkeypatch.setattr(module, name, watched)
+    return taken
+
+
 @pytest.mark.parametrize(("name", "spacing"), CASES)
-@pytest.mark.parametrize("way", ["chosen", "tree", "transform"])
-def test_both_ways_give_the_nearest_distances(monkeypatch, name, spacing, way):
-    if way == "tree":
-        monkeypatch.setattr(module, "DENSE", 1.0)
-        monkeypatch.setattr(module, "TRANSFORM_PER_VOXEL", np.inf)
-    if way == "transform":
-        monkeypatch.setattr(module, "DENSE", 0.0)
+@pytest.mark.parametrize("way", WAYS)
+def test_all_ways_give_the_nearest_distances(monkeypatch, name, spacing, way):
+    for constant, cost in WAYS[way].items():
+        monkeypatch.setattr(module, constant, cost)
+    taken = watch(monkeypatch)
     first, second = (surface(mask) for mask in PAIRS[name])
     for source, target in ((first, second), (second, first)):
         expected = brute_distances(source, target, spacing)
         np.testing.assert_allclose(nearest_distances(source, target, spacing), expected, rtol=0, atol=1e-12)
+    if way in ("tree", "transform"):
+        assert set(taken) == {way}
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.5, 4.0), (1.0, 1.0, 1.0), (0.7, 0.9, 5.0)])
+def test_neighbours_are_all_voxels_within_a_distance_nearest_first(spacing):
+    steps, lengths = module._neighbours(spacing)
+    assert 0.8 * module.NEIGHBOURS < len(steps) < 1.2 * module.NEIGHBOURS
+    assert (np.diff(lengths) >= 0).all() and lengths[0] == 0
+    np.testing.assert_allclose(lengths, np.linalg.norm(steps * spacing, axis=1), rtol=1e-15)
+    sides = [np.arange(-40, 41)] * len(spacing)
+    every = np.linalg.norm(np.stack(np.meshgrid(*sides, indexing="ij"), -1) * spacing, axis=-1)
+    assert np.count_nonzero(every <= lengths[-1]) == len(steps)
 
 
 def test_each_way_is_taken_where_it_is_cheaper(monkeypatch):
-    taken = []
-    original = module._nearest_by_transform
-    monkeypatch.setattr(module, "_nearest_by_transform", lambda *a: taken.append(a[0].shape) or original(*a))
-    shape = (40, 40, 40)
-    compact = surface(ball(shape, (20, 20, 20), 8)), surface(ball(shape, (21, 20, 20), 8))
-    nearest_distances(*compact, (1.0, 1.0, 1.0))
-    assert not taken
+    taken = watch(monkeypatch)
+    shape, voxel = (40, 40, 40), (1.0, 1.0, 1.0)
+    compact = surface(ball(shape, (20, 20, 20), 8))
     noise = np.random.default_rng(0).random((2, *shape)) < 0.5
-    nearest_distances(noise[0], noise[1], (1.0, 1.0, 1.0))
-    assert len(taken) == 1
+    nearest_distances(compact, surface(ball(shape, (21, 20, 20), 8)), voxel)
+    nearest_distances(noise[0], noise[1], voxel)
+    assert taken == [], "neighbours find all"
+    far = surface(ball(shape, (8, 8, 8), 5)), surface(ball(shape, (32, 32, 32), 5))
+    nearest_distances(*far, voxel)
+    assert taken == ["tree"]
     # From the rim of a whole volume to a ball inside, the tree would have to look at most of the ball for every voxel.
-    nearest_distances(surface(np.ones(shape, bool)), compact[0], (1.0, 1.0, 1.0))
-    assert len(taken) == 2
+    nearest_distances(surface(np.ones(shape, bool)), compact, voxel)
+    assert taken == ["tree", "transform"]
 
 
 def test_voxels_of_both_are_at_distance_zero_in_index_order():
