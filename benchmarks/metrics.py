@@ -85,10 +85,12 @@ def by_monai(one_hot: tuple[Any, Any], spacing: tuple[float, ...]) -> Values:
 
 
 def one_hot(labels: np.ndarray, classes: int) -> Any:
+    """Indicator maps ``(1, K, *S)`` as MONAI takes them."""
     return torch.nn.functional.one_hot(torch.from_numpy(labels.astype(np.int64)), classes).movedim(-1, 0)[None].float()
 
 
 def ball(shape: tuple[int, ...], centre: tuple[float, ...], radius: float) -> np.ndarray:
+    """The voxels of a grid that lie nearer than ``radius`` to ``centre``, all in voxels."""
     grid = np.indices(shape, sparse=True)
     return sum((axis - c) ** 2 for axis, c in zip(grid, centre, strict=True)) < radius**2
 
@@ -105,6 +107,7 @@ def organ_pair(
 
 
 def organs(rng: np.random.Generator) -> Iterator[Pair]:
+    """Outlines of three sizes, with cubic voxels and with thick slices; a stray piece; two readers who hardly agree."""
     centre = tuple(side / 2 for side in ORGAN_SHAPE)
     for radius, name in ((36, "large"), (20, "middle"), (8, "small")):
         pair = organ_pair(ORGAN_SHAPE, rng, centre, radius)
@@ -117,6 +120,7 @@ def organs(rng: np.random.Generator) -> Iterator[Pair]:
 
 
 def images(rng: np.random.Generator) -> Iterator[Pair]:
+    """The same in 2D, and many small objects."""
     shape, unit = (512, 512), (1.0, 1.0)
     for radius, name in ((160, "large"), (60, "middle"), (15, "small")):
         yield Pair("2D 512 x 512", name, *organ_pair(shape, rng, (250, 260), radius), unit)
@@ -127,6 +131,7 @@ def images(rng: np.random.Generator) -> Iterator[Pair]:
 
 
 def many_organs(rng: np.random.Generator) -> Iterator[Pair]:
+    """Two label maps of 13 organs."""
     maps = [np.zeros(ORGAN_SHAPE, np.uint8) for _ in range(2)]
     for value in range(1, 14):
         radius = float(rng.uniform(6, 22))
@@ -164,6 +169,7 @@ def hostile(rng: np.random.Generator) -> Iterator[Pair]:
 
 
 def real(folder: Path, most: int) -> Iterator[Pair]:
+    """Label maps of a folder, each against itself shifted, eroded, dilated and with a rough outline."""
     for path in sorted(path for path in folder.iterdir() if path.name.lower().endswith(SUFFIXES))[:most]:
         label = read_label(path)
         mask, name, group = label.data > 0, path.name[:8], f"real: {folder.resolve().parent.name}"
@@ -179,12 +185,14 @@ CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def timed(clock: Callable[[], float], call: Callable[..., Values], *arguments: Any) -> tuple[float, Values]:
+    """Seconds that a call takes, and what it returns."""
     start = clock()
     values = call(*arguments)
     return clock() - start, values
 
 
 def difference(mine: Values, theirs: Values) -> float:
+    """The largest difference between values of one name."""
     return max(abs(a - b) for name in theirs for a, b in zip(mine[name], theirs[name], strict=True))
 
 
@@ -196,6 +204,7 @@ class Result(NamedTuple):
 
 
 def race(pair: Pair, repeats: int, clock: Callable[[], float]) -> Result:
+    """Race one pair and print it."""
     tensors = tuple(one_hot(labels, pair.classes) for labels in (pair.prediction, pair.reference))
     runners = ((by_fewmask, (pair,)), (by_medpy, (pair,)), (by_monai, (tensors, pair.spacing)))
     runs = [[timed(clock, call, *arguments) for call, arguments in runners] for _ in range(repeats)]
@@ -214,6 +223,7 @@ def race(pair: Pair, repeats: int, clock: Callable[[], float]) -> Result:
 
 
 def main() -> None:
+    """Race every pair and print the ratios of each group."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--labels", type=Path, nargs="*", default=[], help="folders of real label maps")
     parser.add_argument("--cases", type=int, default=3, help="label maps of each folder to use")
@@ -238,6 +248,7 @@ def main() -> None:
 
 
 def row(group: str, results: list[Result]) -> str:
+    """A group as a row of a Markdown table."""
     cells = [
         f"{statistics.median(ratios):.1f}x ({min(ratios):.1f}x)"
         for ratios in zip(*(r.ratios for r in results), strict=True)
