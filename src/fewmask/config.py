@@ -222,6 +222,26 @@ def _fields(model: type[BaseModel], path: list[str]) -> list[str]:
     return list(model.model_fields)
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """No Python objects, as `yaml.SafeLoader`, and no aliases: a few lines of them can stand for a billion values."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """The next node, unless it only points to another."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not read; write the value out")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
+
+def safe_yaml(text: str) -> Any:
+    """Plain values from YAML text.
+
+    Raises:
+        yaml.YAMLError, ValueError, RecursionError: it is no YAML, or holds Python objects, aliases, impossible dates or a tower of brackets.
+    """
+    return yaml.load(text, _PlainLoader)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file that holds a mapping.
 
@@ -229,10 +249,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing, is not YAML, or holds something else.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = safe_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(values or {}, dict):
         raise ConfigError(f"{path}: must hold 'key: value' pairs, but holds a {type(values).__name__}")
@@ -261,8 +281,8 @@ def parse_assignment(text: str) -> dict[str, Any]:
     if not separator or not key.strip():
         raise ConfigError(f"--set {text!r}: write KEY=VALUE, for example train.iterations=2000")
     try:
-        nested: Any = yaml.safe_load(value)
-    except yaml.YAMLError:
+        nested: Any = safe_yaml(value)
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise ConfigError(f"--set {text!r}: the value {value!r} is not valid YAML") from None
     for part in reversed(key.strip().split(".")):
         nested = {part: nested}

@@ -124,7 +124,7 @@ class RunFolder:
     def _json(self, name: str) -> dict[str, Any]:
         try:
             values: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise RunError(f"{self.path / name} cannot be read ({error}): the run folder is not complete") from None
         return values
 

@@ -1,7 +1,6 @@
 """The dataset folder: what is listed, what is read, and what is said of a folder that is wrong."""
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -58,9 +57,7 @@ def test_names_are_listed_without_opening_a_file(tmp_path):
     write_dataset(tmp_path, 1)
     for number in range(3000):
         (tmp_path / "imagesTr" / f"many{number}_0000.nii.gz").touch()
-    start = time.perf_counter()
-    assert len(Dataset.open(tmp_path)) == 3001
-    assert time.perf_counter() - start < 0.5
+    assert len(Dataset.open(tmp_path)) == 3001  # the empty files cannot be read
 
 
 def test_odd_names_are_problems_and_not_errors(tmp_path):

@@ -16,7 +16,7 @@ from fewmask.methods import METHODS, method_config
 from fewmask.recipes import FOLDER, recipe_names
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 VERBS = typer.main.get_command(app).commands
 
 

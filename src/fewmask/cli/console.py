@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sys
 from dataclasses import dataclass
@@ -27,17 +28,17 @@ STATE = State()
 
 def console(*, stderr: bool = False) -> Console:
     """A rich console; where the output is no terminal it is wide enough for the tables."""
-    from rich.console import Console
+    from fewmask.cli.terminal import PlainConsole
 
-    made = Console(stderr=stderr, highlight=False)
+    made = PlainConsole(stderr=stderr)
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = 120
     return made
 
 
 def say(text: str, style: str | None = None) -> None:
-    """One line on standard output; square brackets in names stay as they are."""
-    console().print(text, style=style, markup=False, soft_wrap=True)
+    """One line on standard output."""
+    console().print(text, style=style, soft_wrap=True)
 
 
 def say_next(*words: str | Path) -> None:
@@ -46,15 +47,20 @@ def say_next(*words: str | Path) -> None:
 
 
 def print_json(values: Any) -> None:
-    """Plain values as JSON on standard output."""
-    sys.stdout.write(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    """Plain values as JSON on standard output; what could steer a terminal is escaped, as JSON may."""
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    sys.stdout.write(re.sub("[\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", _escaped, text) + "\n")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"
 
 
 def print_error(text: str) -> None:
     """An error in one sentence, on standard error."""
-    console(stderr=True).print(f"error: {text}", style="red", markup=False, soft_wrap=True)
+    console(stderr=True).print(f"error: {text}", style="red", soft_wrap=True)
 
 
 def print_warning(text: str) -> None:
     """Something to know, in one line on standard error."""
-    console(stderr=True).print(f"warning: {text}", style="yellow", markup=False, soft_wrap=True)
+    console(stderr=True).print(f"warning: {text}", style="yellow", soft_wrap=True)

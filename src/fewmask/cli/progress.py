@@ -90,7 +90,7 @@ class TrainingBar:
         elif not self.quiet and (done == self.total or done % max(self.total // LINES_IN_A_LOG, 1) == 0):
             left = (time.monotonic() - self.began) / max(done - self.first, 1) * (self.total - done)
             self.terminal.print(
-                f"iteration {done}/{self.total}  {self._numbers()}  {duration(left)} left", markup=False, soft_wrap=True
+                f"iteration {done}/{self.total}  {self._numbers()}  {duration(left)} left", soft_wrap=True
             )
 
     def _numbers(self) -> str:

@@ -13,6 +13,7 @@ from fewmask.data.layout import Case, Group, Problem, list_cases
 from fewmask.data.split import Split, make_split
 from fewmask.errors import DataError, nearest
 from fewmask.files import read_json, write_json
+from fewmask.names import check_name
 from fewmask.words import count
 
 __all__ = ["Case", "Dataset", "Group", "Problem"]
@@ -53,6 +54,11 @@ class Dataset:
             if strict:
                 raise DataError(f"{second}: {message}")
             listing.problems.append(Problem("error", case_id, second, message))
+        for file in listing.unsafe:
+            if strict:
+                check_name(file.name, f"{file.parent}: the file name")
+            message = "has a name with control characters or bytes that are no text, and is left out; rename it"
+            listing.problems.append(Problem("error", None, file, message))
         if not listing.cases:
             raise DataError(
                 f"{root}: holds no scan named like imagesTr/ID_0000{description.file_ending}; "

@@ -11,6 +11,7 @@ from typing import Any
 from fewmask.data.image import SUFFIXES
 from fewmask.errors import DataError, nearest
 from fewmask.files import read_json
+from fewmask.names import check_name
 
 _EXAMPLE = '{"channel_names": {"0": "MRI"}, "labels": {"background": 0, "tumour": 1}, "file_ending": ".nii.gz"}'
 
@@ -59,7 +60,7 @@ def read_description(root: Path) -> Description:
         raise DataError(f"{path}: must hold an object; write something such as {_EXAMPLE}")
     stated, name = values.get("numTraining"), values.get("name")
     return Description(
-        name=name if isinstance(name, str) else root.resolve().name,
+        name=check_name(name if isinstance(name, str) else root.resolve().name, f"{path}: the name"),
         num_training=stated if isinstance(stated, int) else None,
         **_checked(path, values),
     )
@@ -111,7 +112,7 @@ def _channel_names(path: Path, value: Any) -> tuple[str, ...]:
         value = {str(position): name for position, name in enumerate(value)}
     if not isinstance(value, dict) or not value or sorted(value) != sorted(str(n) for n in range(len(value))):
         raise DataError(f'{path}: "channel_names" must number the channels from 0, as in {{"0": "T1", "1": "T2"}}')
-    return tuple(str(value[str(n)]) for n in range(len(value)))
+    return tuple(check_name(str(value[str(n)]), f"{path}: the channel") for n in range(len(value)))
 
 
 def _class_names(path: Path, value: Any) -> tuple[str, ...]:
@@ -134,7 +135,7 @@ def _class_names(path: Path, value: Any) -> tuple[str, ...]:
         raise DataError(
             f"{path}: the label values are {reprlib.repr(sorted(value.values()))}; number two or more classes from 0 without gaps"
         )
-    return tuple(names)
+    return tuple(check_name(name, f"{path}: the label") for name in names)
 
 
 def _patients(path: Path, value: Any) -> dict[str, str]:

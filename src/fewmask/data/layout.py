@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from fewmask.names import is_safe
+
 Group = Literal["train", "unlabelled", "test"]
 
 IMAGE_FOLDERS: dict[str, Group] = {"imagesTr": "train", "imagesUn": "unlabelled", "imagesTs": "test"}
@@ -50,6 +52,7 @@ class Listing:
     cases: dict[str, Case] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     duplicates: dict[str, tuple[Path, Path]] = field(default_factory=dict)
+    unsafe: list[Path] = field(default_factory=list)
 
 
 def list_cases(root: Path, file_ending: str, label_ending: str, channels: int) -> Listing:
@@ -74,7 +77,7 @@ def list_cases(root: Path, file_ending: str, label_ending: str, channels: int) -
 
 def _images(folder: Path, ending: str, channels: int, listing: Listing) -> dict[str, tuple[Path, ...]]:
     numbered: dict[str, dict[int, Path]] = {}
-    for name in _names(folder, _COMPANIONS.get(ending, ())):
+    for name in _names(folder, _COMPANIONS.get(ending, ()), listing):
         stem = _CHANNEL.fullmatch(name.removesuffix(ending)) if name.endswith(ending) else None
         if stem is None:
             listing.problems.append(
@@ -95,7 +98,7 @@ def _images(folder: Path, ending: str, channels: int, listing: Listing) -> dict[
 
 def _labels(folder: Path, ending: str, listing: Listing) -> dict[str, Path]:
     labels = {}
-    for name in _names(folder, _COMPANIONS.get(ending, ())):
+    for name in _names(folder, _COMPANIONS.get(ending, ()), listing):
         if name.endswith(ending) and name != ending:
             labels[name.removesuffix(ending)] = folder / name
         else:
@@ -103,11 +106,13 @@ def _labels(folder: Path, ending: str, listing: Listing) -> dict[str, Path]:
     return labels
 
 
-def _names(folder: Path, companions: tuple[str, ...]) -> list[str]:
-    """Names in a folder but hidden ones and ``companions``, unordered; none where there is no folder."""
+def _names(folder: Path, companions: tuple[str, ...], listing: Listing) -> list[str]:
+    """Names in a folder but hidden ones, ``companions`` and unsafe ones, unordered; none where there is no folder."""
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
-        return [
+        names = [
             entry.name for entry in entries if not entry.name.startswith(".") and not entry.name.endswith(companions)
         ]
+    listing.unsafe += [folder / name for name in names if not is_safe(name)]
+    return [name for name in names if is_safe(name)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fewmask.data.image import SUFFIXES, Image, read_channels, read_geometry, suffix_of
 from fewmask.errors import DataError
+from fewmask.names import check_name
 from fewmask.words import count
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
@@ -84,6 +85,7 @@ def find_scans(path: Path, channels: int) -> list[Scan]:
     for file in sorted(path.iterdir()):
         if file.name.startswith(".") or not file.name.lower().endswith(SUFFIXES):
             continue
+        check_name(file.name, f"{path}: the file name")
         groups.setdefault((_name(file), suffix_of(file)), []).append(file)
     if not groups:
         raise DataError(f"{path}: holds no image; supported endings: {', '.join(SUFFIXES)}")

@@ -21,6 +21,7 @@ from fewmask.inference.postprocess import entropy_map, largest_component
 from fewmask.inference.sliding_window import default_stride, sliding_window
 from fewmask.inference.weights import load_weights
 from fewmask.methods import build_method
+from fewmask.names import file_parts
 from fewmask.run_folder import RunFolder
 from fewmask.task import Task
 from fewmask.words import count
@@ -178,7 +179,7 @@ class Predictor:
             write_image(path, prediction.labels, prediction.geometry, like=scan.files[0])
             maps: dict[Path, Array] = {}
             if probabilities:
-                tails = [f"_{name.replace('/', '-')}" for name in self.task.class_names]
+                tails = [f"_{name}" for name in file_parts(list(self.task.class_names))]
                 maps |= {
                     map_path(path, "probabilities", t): p for t, p in zip(tails, prediction.probabilities, strict=True)
                 }

@@ -12,6 +12,7 @@ from fewmask.data.image import SUFFIXES, Image, read_label, suffix_of
 from fewmask.errors import ConfigError, DataError, nearest
 from fewmask.metrics.evaluation import Evaluation, Row, Unit
 from fewmask.metrics.score import Score, metric_names, score_labels
+from fewmask.names import check_name
 from fewmask.words import count
 
 
@@ -146,6 +147,7 @@ def _label_maps(folder: Path) -> Iterator[Path]:
     """The label maps right in a folder; hidden files and other formats are passed over."""
     for path in sorted(folder.iterdir()):
         if path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(SUFFIXES):
+            check_name(path.name, f"{folder}: the file name")
             yield path
 
 

@@ -15,6 +15,11 @@ from fewmask.errors import DataError
 
 _DATA_FILE = re.compile(rb"^(?:data ?file *:|ElementDataFile *=) *([^\r\n]*[^\s])", re.MULTILINE)
 _MAGIC = {"NrrdImageIO": re.compile(rb"\ANRRD"), "MetaImageIO": re.compile(rb"^NDims *=", re.MULTILINE)}
+HEADER = 2**20  # bytes; real ones have less than a hundred thousand
+_VOXELS_IN = re.compile(
+    rb"^[ \t]*(?:ElementDataFile[ \t]*[=:]|data ?file:)[ \t]*([^\r\n]*)", re.MULTILINE | re.IGNORECASE
+)
+_BLANK_LINE = re.compile(rb"\r?\n\r?\n")
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -65,6 +70,7 @@ def write(path: Path, data: np.ndarray, geometry: Geometry, like: Path | None) -
 def _header(path: Path) -> Any:
     import SimpleITK
 
+    _refuse_other_folders(path)
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO(_reader_of(path))
     reader.SetFileName(str(path))
@@ -93,6 +99,21 @@ def _stored(path: Path) -> int:
     if not (path.parent / name).is_file():
         raise DataError(f"{path}: keeps its voxels in {name}, which is missing; copy that file too")
     return (path.parent / name).stat().st_size
+
+
+def _refuse_other_folders(path: Path) -> None:
+    """A header may name the file with its voxels: one beside it, not any file of the machine, and no list of many."""
+    with path.open("rb") as file:
+        header = file.read(HEADER)
+    end = _BLANK_LINE if path.suffix.lower() == ".nrrd" else _VOXELS_IN
+    if len(header) == HEADER and not end.search(header):
+        raise DataError(f"{path}: has a header without end; export it anew")
+    for name in _VOXELS_IN.findall(header):
+        if name.strip().startswith((b"LIST", b"SKIP")) or b"%" in name or re.search(rb"[/\\:\0]", name):
+            raise DataError(
+                f"{path}: its voxels are in {name.decode(errors='replace').strip()!r}, outside its folder or in several "
+                "files; save it as one file"
+            )
 
 
 def _geometry(path: Path, image: Any) -> Geometry:
