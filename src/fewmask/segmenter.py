@@ -16,6 +16,7 @@ from fewmask.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
     from fewmask.data.dataset import Dataset
+    from fewmask.data.image import Image
     from fewmask.data.split import Split
     from fewmask.inference.predictor import Prediction, Predictor
 
@@ -84,21 +85,22 @@ class Segmenter:
             RunError: nothing was fitted or loaded.
             DataError: the scan cannot be read or does not fit the model.
         """
-        return self.predict_full(scan).labels
+        return self._model().segment(self._image(scan))
 
     def predict_full(self, scan: NDArray[Any] | Path | str) -> Prediction:
         """Labels, probabilities, uncertainty and geometry of a scan; see `predict`."""
-        predictor = self._model()
-        if isinstance(scan, str | Path):
-            from fewmask.inference.inputs import find_scans
+        return self._model().predict(self._image(scan))
 
-            found = find_scans(Path(scan), predictor.task.in_channels)
-            if len(found) != 1:
-                raise ConfigError(
-                    f"{scan}: holds {len(found)} scans; give one file, or use fewmask predict for a folder"
-                )
-            return predictor.predict(found[0].read(predictor.channels))
-        return predictor.predict_array(scan)
+    def _image(self, scan: NDArray[Any] | Path | str) -> Image:
+        predictor = self._model()
+        if not isinstance(scan, str | Path):
+            return predictor.image_of(scan)
+        from fewmask.inference.inputs import find_scans
+
+        found = find_scans(Path(scan), predictor.task.in_channels)
+        if len(found) != 1:
+            raise ConfigError(f"{scan}: holds {len(found)} scans; give one file, or use fewmask predict for a folder")
+        return found[0].read(predictor.channels)
 
     def save(self, path: Path | str) -> Path:
         """Copy the run folder to ``path``.

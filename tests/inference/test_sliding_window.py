@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from fewmask.errors import ConfigError, DataError, RunError
-from fewmask.inference.sliding_window import axis_weights, sliding_window, window_starts
+from fewmask.inference import rolling_sum
+from fewmask.inference import sliding_window as module
+from fewmask.inference.sliding_window import axis_weights, probability_slabs, sliding_window, window_starts
+from fewmask.methods.base import SoftmaxPredictor
+from fewmask.networks import build_network
+from toys import small_network, small_task
 
 
 class Identity(nn.Module):
@@ -199,3 +204,108 @@ def test_the_mode_is_restored_after_an_error() -> None:
 def test_errors(shape, change, error) -> None:
     with pytest.raises(error):
         sliding_window(torch.rand(shape), Identity(), **{"patch_size": (4, 4), "stride": (2, 2), **change})
+
+
+def fields_loop(image: np.ndarray, network: nn.Module, patch: tuple[int, ...], stride: tuple[int, ...]) -> np.ndarray:
+    """The inference of the field's released codes: one window at a time, sums and counts in numpy float32."""
+    sides = image.shape[1:]
+    counts = [math.ceil((s - p) / t) + 1 for s, p, t in zip(sides, patch, stride, strict=True)]
+    total, seen = np.zeros((2, *sides), np.float32), np.zeros(sides, np.float32)
+    for place in itertools.product(*map(range, counts)):
+        corner = [min(i * t, s - p) for i, t, s, p in zip(place, stride, sides, patch, strict=True)]
+        window = tuple(slice(c, c + p) for c, p in zip(corner, patch, strict=True))
+        with torch.no_grad():
+            output = network(torch.from_numpy(image[(slice(None), *window)][None].copy()))
+        total[(slice(None), *window)] += output[0].numpy()
+        seen[window] += 1
+    return total / seen
+
+
+@pytest.mark.parametrize(
+    ("sides", "patch", "stride"), [((37, 33, 21), (16, 16, 16), (7, 9, 5)), ((81, 70), (32, 32), (13, 32))]
+)
+def test_equals_the_fields_loop_bit_for_bit(sides, patch, stride) -> None:
+    torch.manual_seed(0)
+    network = SoftmaxPredictor(build_network(small_task(len(sides)), small_network(norm="batch"))).eval()
+    image = np.random.default_rng(0).normal(size=(1, *sides)).astype(np.float32)
+    got = sliding_window(torch.from_numpy(image), network, patch, stride)
+    np.testing.assert_array_equal(got.numpy(), fields_loop(image, network, patch, stride))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    data=st.data(),
+    dims=st.sampled_from([2, 3]),
+    weighting=st.sampled_from(["uniform", "gaussian"]),
+    flips=st.booleans(),
+    batch=st.integers(1, 5),
+    values=st.sampled_from([1, 80, 2**20]),
+)
+def test_slabs_are_the_whole_in_order_and_bit_for_bit(data, dims, weighting, flips, batch, values) -> None:
+    """Against sums over the whole volume, in the order of the windows."""
+    shape = data.draw(st.tuples(*[st.integers(1, 14)] * dims))
+    patch = data.draw(st.tuples(*[st.integers(1, 9)] * dims))
+    stride = tuple(data.draw(st.integers(1, side)) for side in patch)
+    image = torch.randn((2, *shape), generator=torch.Generator().manual_seed(0))
+    network = Positional(patch)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(rolling_sum, "_VALUES", values)
+        slabs = probability_slabs(image, network, patch, stride, weighting=weighting, window_batch=batch, flips=flips)
+        pieces = [(first, slab.clone()) for first, slab in slabs]
+    planes = 0
+    for first, slab in pieces:
+        assert first == planes
+        planes += slab.shape[1]
+    whole = whole_volume(image, network, patch, stride, weighting=weighting, flips=flips)
+    assert torch.equal(torch.cat([slab for _, slab in pieces], dim=1), whole)
+
+
+def whole_volume(image: Tensor, network: nn.Module, patch, stride, *, weighting: str, flips: bool) -> Tensor:
+    lack = [max(0, p - s) for s, p in zip(image.shape[1:], patch, strict=True)]
+    widths = [width for n in reversed(lack) for width in (n // 2, n - n // 2)]
+    padded = nn.functional.pad(image, widths)
+    starts = [window_starts(*each) for each in zip(padded.shape[1:], patch, stride, strict=True)]
+    profiles = [axis_weights(side, weighting) for side in patch]
+    letters = "xyz"[: len(patch)]
+    product = f"{','.join(letters)}->{letters}"
+    total = torch.zeros((2, *padded.shape[1:]))
+    for corner in itertools.product(*starts):
+        window = (slice(None), *(slice(c, c + p) for c, p in zip(corner, patch, strict=True)))
+        axes = [
+            chosen
+            for count in range(len(patch) + 1 if flips else 1)
+            for chosen in itertools.combinations(range(1, len(patch) + 1), count)
+        ]
+        outputs = [network(padded[window].flip(chosen)[None])[0].flip(chosen) for chosen in axes]
+        mean = sum(outputs[1:], outputs[0]) / len(axes)
+        total[window] += mean * (torch.einsum(product, *profiles) if weighting == "gaussian" else 1)
+    sums = [torch.zeros(side) for side in padded.shape[1:]]
+    for along, places, profile in zip(sums, starts, profiles, strict=True):
+        for place in places:
+            along[place : place + len(profile)] += profile
+    in_plane = sums[1] if len(sums) == 2 else sums[1][:, None] * sums[2]
+    weights = sums[0].view(-1, *[1] * in_plane.ndim) * in_plane
+    inside = tuple(slice(n // 2, n // 2 + s) for n, s in zip(lack, image.shape[1:], strict=True))
+    return (total / weights)[(slice(None), *inside)]
+
+
+def test_sums_are_kept_for_as_many_planes_as_the_patch_has() -> None:
+    kept = []
+
+    class Counted(rolling_sum.RollingSum):
+        def add(self, corner, probabilities) -> None:
+            super().add(corner, probabilities)
+            kept.append(self.sums.shape)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module, "RollingSum", Counted)
+        seen = [len(slab) for _, slab in probability_slabs(torch.rand(2, 50, 9, 8), Identity(), (4, 4, 4), (3, 2, 4))]
+    assert seen and set(kept) == {(2, 4, 9, 8)}
+
+
+def test_who_stops_early_leaves_the_predictor_as_it_was() -> None:
+    network = nn.Dropout().train()
+    slabs = probability_slabs(torch.rand(1, 9, 4), network, (4, 4), (4, 4))
+    next(slabs)
+    slabs.close()
+    assert network.training

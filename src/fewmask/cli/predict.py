@@ -32,6 +32,10 @@ def predict(
     gaussian: Annotated[
         bool | None, typer.Option("--gaussian/--uniform", help="How overlapping windows are averaged.")
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="eager (exact), fused (faster, to 1e-5) or bf16 (fastest, rougher)."),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="cpu or cuda. Default: a GPU where there is one.")
     ] = None,
@@ -42,7 +46,7 @@ def predict(
 
     predictor = Predictor.from_run(run, checkpoint, device)
     weighting = None if gaussian is None else "gaussian" if gaussian else "uniform"
-    wanted = {"flips": flips, "largest_component": largest_component, "weighting": weighting}
+    wanted = {"flips": flips, "largest_component": largest_component, "weighting": weighting, "engine": engine}
     changes = {key: value for key, value in wanted.items() if value is not None}
     predictor.settings = predictor.settings.model_copy(update=changes)
     with counting("predicting", quiet=as_json) as progress:

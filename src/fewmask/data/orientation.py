@@ -19,12 +19,6 @@ def reorient(values: np.ndarray, axes: Axes) -> np.ndarray:
     return np.asarray(np.flip(values, mirrored).transpose(0, *(1 + order)))
 
 
-def reorient_back(values: np.ndarray, axes: Axes) -> np.ndarray:
-    """The inverse of `reorient`, exactly."""
-    mirrored = tuple(1 + axis for axis, (_, sign) in enumerate(axes) if sign < 0)
-    return np.asarray(np.flip(values.transpose(0, *(1 + place for place, _ in axes)), mirrored))
-
-
 def axes_of(geometry: Geometry, orientation: str, path: Path) -> Axes:
     """Where each axis goes; 2D images stay as they are, for a bitmap has no patient axes.
 

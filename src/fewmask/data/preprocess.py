@@ -6,6 +6,8 @@ The steps: orientation, crop, resampling, normalisation. None of them looks at a
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,9 +16,10 @@ from fewmask.config import PreprocessConfig
 from fewmask.data.crop import find_box, slices
 from fewmask.data.geometry import Geometry
 from fewmask.data.image import Image, read_geometry
-from fewmask.data.orientation import axes_of, oriented_affine, reorient, reorient_back
+from fewmask.data.orientation import axes_of, oriented_affine, reorient
 from fewmask.data.record import Record, affine_tuple
 from fewmask.data.resample import Shape, resample_image, resample_label, resampled_affine, target_shape
+from fewmask.data.restore import resampled_slabs, scan_view
 from fewmask.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -50,21 +53,41 @@ def resolve_spacing(dataset: Dataset, config: PreprocessConfig) -> PreprocessCon
     return config.model_copy(update={"spacing": median})
 
 
+_CHUNK = 2**20  # voxels that are float64 at a time
+
+
+def _chunks(channel: np.ndarray) -> Iterator[slice]:
+    """Runs of planes of about `_CHUNK` voxels."""
+    planes = max(1, _CHUNK * len(channel) // channel.size)
+    return (slice(first, first + planes) for first in range(0, len(channel), planes))
+
+
 def _normalise(channel: np.ndarray, config: PreprocessConfig) -> np.ndarray:
-    """One channel as float32; computed in float64, because sums over millions of voxels need it."""
+    """One channel as float32; computed in float64, because sums over millions of voxels need it, but never all at once."""
+    normalised = np.zeros(channel.shape, dtype=np.float32)
+    shift, scale = _shift_and_scale(channel, config)
+    if scale:
+        for chunk in _chunks(channel):
+            values = (channel[chunk].astype(np.float64) - shift) / scale
+            normalised[chunk] = np.clip(values, 0, 1) if config.normalisation == "window" else values
+    return normalised
+
+
+def _shift_and_scale(channel: np.ndarray, config: PreprocessConfig) -> tuple[float, float]:
+    """What is subtracted, and then divided by; a scale of 0 where the channel is constant."""
     if config.normalisation == "none":
-        return channel.astype(np.float32)
-    values = channel.astype(np.float64)
+        return 0.0, 1.0
     if config.normalisation == "window" and config.window is not None:
-        low, high = config.window
-        return np.asarray(np.clip((values - low) / (high - low), 0, 1), dtype=np.float32)
-    low, high = float(values.min()), float(values.max())
+        return config.window[0], config.window[1] - config.window[0]
+    low, high = float(channel.min()), float(channel.max())
     # Resampling a constant leaves rounding noise of float32, which must not be blown up to unit variance.
     if high - low <= 1e-6 * max(abs(low), abs(high)):
-        return np.zeros(channel.shape, dtype=np.float32)
+        return low, 0.0
     if config.normalisation == "minmax":
-        return ((values - low) / (high - low)).astype(np.float32)
-    return np.asarray((values - values.mean()) / values.std(), dtype=np.float32)
+        return low, high - low
+    mean = math.fsum(channel[chunk].astype(np.float64).sum() for chunk in _chunks(channel)) / channel.size
+    squares = (np.square(channel[chunk].astype(np.float64) - mean).sum() for chunk in _chunks(channel))
+    return mean, math.sqrt(math.fsum(squares) / channel.size)
 
 
 class Preprocessor:
@@ -116,8 +139,12 @@ class Preprocessor:
             affine=affine_tuple(affine),
             spacing=Geometry(shape, affine).spacing,
         )
-        prepared = np.stack([_normalise(channel, self.config) for channel in resampled])
-        return np.ascontiguousarray(prepared), record  # else the axes that orientation moved lie scattered in the store
+        prepared = np.empty(
+            resampled.shape, dtype=np.float32
+        )  # in the order of its axes, however orientation moved them
+        for into, channel in zip(prepared, resampled, strict=True):
+            into[...] = _normalise(channel, self.config)
+        return prepared, record
 
     def label(self, label: Image, record: Record) -> np.ndarray:
         """The label map ``(*P)`` uint8 on the grid of its prepared image.
@@ -151,12 +178,18 @@ class Preprocessor:
             raise DataError(
                 f"maps of shape {values.shape[1:]} do not fit the prepared image's {record.shape}; pass its own record"
             )
-        cropped = resample_image(values, record.cropped_shape, smooth=False)
-        oriented = np.full((len(values), *record.oriented_shape), 0 if fill is None else fill, dtype=cropped.dtype)
+        resampled = record.cropped_shape != record.shape
+        restored = np.full(
+            (len(values), *record.original_shape),
+            0 if fill is None else fill,
+            dtype=np.float32 if resampled else values.dtype,
+        )
         if fill is None:
-            oriented[0] = 1
-        oriented[(slice(None), *slices(record.crop))] = cropped
-        return np.ascontiguousarray(reorient_back(oriented, record.axes))
+            restored[0] = 1
+        inside = scan_view(restored, record)
+        for first, slab in resampled_slabs([(0, values)], record.shape, record.cropped_shape):
+            inside[:, first : first + slab.shape[1]] = slab
+        return restored
 
     def _check(self, image: Image) -> None:
         if image.data.ndim != self.spatial_dims + 1 or min(image.data.shape) < 1:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import fmean
 
+import numpy as np
 import torch
 from torch import nn
 
 from fewmask.config import InferenceConfig
 from fewmask.data.store import Store
 from fewmask.engine.distributed import Team
-from fewmask.inference.sliding_window import default_stride, sliding_window
+from fewmask.inference.engines import accelerate
+from fewmask.inference.sliding_window import default_stride, most_likely, probability_slabs
 from fewmask.task import Task
 
 
@@ -29,20 +31,21 @@ def validation_dice(
 
     Each process of the team predicts every ``team.world``-th case; all get the mean over all cases.
     """
+    stride = config.stride or default_stride(task.patch_size)
+    fast = accelerate(predictor, config.engine, device)
     own: list[float] = []
     for case in cases[team.rank :: team.world]:
         image = torch.from_numpy(store.image(case).copy())
-        stride = config.stride or default_stride(task.patch_size)
-        probabilities = sliding_window(
+        slabs = probability_slabs(
             image,
-            predictor,
+            fast,
             task.patch_size,
             stride,
             weighting=config.weighting,
             window_batch=config.window_batch,
             device=device,
         )
-        labels, reference = probabilities.argmax(0).cpu(), torch.from_numpy(store.label(case).copy())
+        labels, reference = np.concatenate([most_likely(slab.numpy()) for _, slab in slabs]), store.label(case)
         for label in range(1, task.num_classes):
             mine, theirs = labels == label, reference == label
             size = int(mine.sum() + theirs.sum())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,13 @@ from torch import nn
 from fewmask.config import Experiment, InferenceConfig
 from fewmask.data.image import Geometry, Image, suffix_of, write_image
 from fewmask.data.preprocess import Preprocessor
+from fewmask.data.restore import resampled_slabs, scan_view
 from fewmask.errors import ConfigError, DataError
+from fewmask.inference.engines import Engine, accelerate
 from fewmask.inference.inputs import Scan, find_scans
 from fewmask.inference.postprocess import entropy_map, largest_component
-from fewmask.inference.sliding_window import default_stride, sliding_window
+from fewmask.inference.scratch import scratch_array
+from fewmask.inference.sliding_window import default_stride, most_likely, probability_slabs
 from fewmask.inference.weights import load_weights
 from fewmask.methods import build_method
 from fewmask.names import file_parts
@@ -70,6 +74,7 @@ class Predictor:
     ) -> None:
         self.device = _device(device)
         self.module = module.to(self.device).eval()
+        self._fast: tuple[Engine, nn.Module] = ("eager", self.module)
         self.task, self.channels = task, tuple(channels)
         self.settings: InferenceConfig = experiment.inference
         self.preprocessor = Preprocessor(experiment.preprocess, task.spatial_dims)
@@ -94,12 +99,31 @@ class Predictor:
         return cls(module, task, experiment, run.dataset()["channel_names"], device)
 
     def predict(self, image: Image) -> Prediction:
-        """Segment one scan.
+        """Segment one scan and keep the probabilities of all classes; `segment` needs less memory.
 
         Args:
             image: ``(C, *S)`` with its geometry.
 
         Raises:
+            DataError: NaN voxels, or not the number of channels or dimensions that the model was trained on.
+        """
+        probabilities = np.empty((self.task.num_classes, *image.data.shape[1:]), dtype=np.float32)
+        labels = self.segment(image, probabilities=probabilities)
+        return Prediction(labels, probabilities, image.geometry)
+
+    def segment(self, image: Image, *, probabilities: Array | None = None, uncertainty: Array | None = None) -> Array:
+        """The label map of one scan, ``(*S)`` uint8 on the scan's own grid.
+
+        The probabilities of all classes are in memory for a slab of the first prepared axis only, as many planes as the
+        patch has, so memory does not grow with the classes (``docs/performance.md`` has the figures).
+
+        Args:
+            image: ``(C, *S)`` with its geometry.
+            probabilities: ``(K, *S)`` float32 to be filled with the class probabilities; a memory-mapped file will do.
+            uncertainty: ``(*S)`` float32 to be filled with their entropy (see `entropy_map`).
+
+        Raises:
+            ConfigError: ``inference.stride`` does not fit the patch.
             DataError: NaN voxels, or not the number of channels or dimensions that the model was trained on.
         """
         if len(image.data) != self.task.in_channels:
@@ -108,9 +132,27 @@ class Predictor:
                 f"trained on {self.task.in_channels}; give (C, *S) with those"
             )
         prepared, record = self.preprocessor.image(image)
-        probabilities = sliding_window(
+        del image  # where the caller keeps no reference either, its voxels need no memory from here on
+        labels: Array = np.zeros(record.original_shape, dtype=np.uint8)
+        targets: list[tuple[Array, Callable[[Array], Array]]] = [(scan_view(labels[None], record), most_likely)]
+        if probabilities is not None:
+            probabilities[0], probabilities[1:] = 1, 0  # outside the crop there is background only
+            targets.append((scan_view(probabilities, record), np.asarray))
+        if uncertainty is not None:
+            uncertainty[...] = 0
+            targets.append((scan_view(uncertainty[None], record), entropy_map))
+        for first, slab in resampled_slabs(self._slabs(prepared), record.shape, record.cropped_shape):
+            for inside, values_of in targets:
+                inside[:, first : first + slab.shape[1]] = values_of(slab)
+        if self.settings.largest_component:
+            labels = largest_component(labels, range(1, self.task.num_classes))
+        return labels
+
+    def _slabs(self, prepared: Array) -> Iterator[tuple[int, Array]]:
+        """Class probabilities on the prepared grid, slab by slab."""
+        slabs = probability_slabs(
             torch.from_numpy(prepared),
-            self.module,
+            self._network(),
             self.task.patch_size,
             self.settings.stride or default_stride(self.task.patch_size),
             weighting=self.settings.weighting,
@@ -118,14 +160,20 @@ class Predictor:
             flips=self.settings.flips,
             device=self.device,
         )
-        restored = self.preprocessor.restore(probabilities.numpy(), record)
-        labels = restored.argmax(0).astype(np.uint8)
-        if self.settings.largest_component:
-            labels = largest_component(labels, range(1, self.task.num_classes))
-        return Prediction(labels, restored, image.geometry)
+        return ((first, slab.numpy()) for first, slab in slabs)
+
+    def _network(self) -> nn.Module:
+        """The network as ``inference.engine`` says; made once, so that a folder of small images does not wait for it."""
+        if self._fast[0] != self.settings.engine:
+            self._fast = (self.settings.engine, accelerate(self.module, self.settings.engine, self.device))
+        return self._fast[1]
 
     def predict_array(self, array: Array, spacing: Sequence[float] | None = None) -> Prediction:
-        """Segment an array.
+        """Segment an array; see `image_of` for what it may be, and `predict`."""
+        return self.predict(self.image_of(array, spacing))
+
+    def image_of(self, array: Array, spacing: Sequence[float] | None = None) -> Image:
+        """An array as an image.
 
         Args:
             array: ``(*S)``, or ``(C, *S)`` where the model has several channels.
@@ -141,7 +189,7 @@ class Predictor:
                 f"an array of shape {np.shape(array)} is no {self.task.spatial_dims}D image; give (*S) or (C, *S)"
             )
         lengths = [*(spacing or self.task.spacing), *[1.0] * (3 - self.task.spatial_dims)]
-        return self.predict(Image(data, Geometry(data.shape[1:], np.diag([*lengths, 1.0])), Path("array")))
+        return Image(data, Geometry(data.shape[1:], np.diag([*lengths, 1.0])), Path("array"))
 
     def predict_files(
         self,
@@ -175,21 +223,24 @@ class Predictor:
         for done, (scan, path) in enumerate(zip(scans, paths, strict=True)):
             if progress:
                 progress(done, len(scans))
-            prediction = self.predict(scan.read(self.channels))
-            write_image(path, prediction.labels, prediction.geometry, like=scan.files[0])
-            maps: dict[Path, Array] = {}
-            if probabilities:
-                tails = [f"_{name}" for name in file_parts(list(self.task.class_names))]
-                maps |= {
-                    map_path(path, "probabilities", t): p for t, p in zip(tails, prediction.probabilities, strict=True)
-                }
-            if uncertainty:
-                maps[map_path(path, "uncertainty")] = prediction.uncertainty
-            for place, values in maps.items():
-                write_image(place, values.astype(np.float32), prediction.geometry, like=scan.files[0])
+            self._predict_file(scan, path, probabilities=probabilities, uncertainty=uncertainty)
         if progress:
             progress(len(scans), len(scans))
         return paths
+
+    def _predict_file(self, scan: Scan, path: Path, *, probabilities: bool, uncertainty: bool) -> None:
+        """The label map of one scan and the maps beside it."""
+        scans = [scan.read(self.channels)]
+        geometry, like = scans[0].geometry, scan.files[0]
+        entropy = np.empty(geometry.shape, dtype=np.float32) if uncertainty else None
+        names = file_parts(list(self.task.class_names)) if probabilities else []
+        with scratch_array(path.parent, (len(names), *geometry.shape)) if names else nullcontext() as maps:
+            labels = self.segment(scans.pop(), probabilities=maps, uncertainty=entropy)  # and the scan itself is let go
+            write_image(path, labels, geometry, like=like)
+            for name, values in zip(names, () if maps is None else maps, strict=True):
+                write_image(map_path(path, "probabilities", f"_{name}"), values, geometry, like=like)
+        if entropy is not None:
+            write_image(map_path(path, "uncertainty"), entropy, geometry, like=like)
 
 
 def _device(name: torch.device | str | None) -> torch.device:

@@ -7,11 +7,14 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fewmask.errors import ConfigError, DataError, RunError, nearest
+from fewmask.inference.rolling_sum import RollingSum, window
 
 WEIGHTINGS = ("uniform", "gaussian")
 
@@ -93,36 +96,85 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 def _predict(predictor: nn.Module, windows: Tensor, flips: bool) -> Tensor:
     """Probabilities ``(B, K, *patch)`` of windows ``(B, C, *patch)``; ``flips``: averaged over all mirrors."""
+    total = _run(predictor, windows)
+    if not flips:
+        return total
     axes = range(2, windows.ndim)
-    mirrors = (
-        [chosen for count in range(len(axes) + 1) for chosen in itertools.combinations(axes, count)] if flips else [()]
-    )
-    total: Tensor | None = None
+    mirrors = [chosen for count in range(1, len(axes) + 1) for chosen in itertools.combinations(axes, count)]
     for mirrored in mirrors:
-        output = predictor(windows.flip(mirrored)).float()
-        if output.ndim != windows.ndim or output.shape[2:] != windows.shape[2:] or len(output) != len(windows):
-            raise RunError(
-                f"the predictor turned windows of shape {tuple(windows.shape)} into {tuple(output.shape)}; "
-                "it must keep the patch size"
-            )
-        total = output.flip(mirrored) if total is None else total + output.flip(mirrored)
-    assert total is not None  # the empty combination is always there
-    return total / len(mirrors)
+        total = total + _run(predictor, windows.flip(mirrored)).flip(mirrored)
+    return total / (1 + len(mirrors))
+
+
+def _run(predictor: nn.Module, windows: Tensor) -> Tensor:
+    output: Tensor = predictor(windows).float()
+    if output.ndim != windows.ndim or output.shape[2:] != windows.shape[2:] or len(output) != len(windows):
+        raise RunError(
+            f"the predictor turned windows of shape {tuple(windows.shape)} into {tuple(output.shape)}; "
+            "it must keep the patch size"
+        )
+    return output
 
 
 def _pad(image: Tensor, patch_size: Sequence[int]) -> tuple[Tensor, tuple[slice, ...]]:
     """The image with centred zeros up to the patch size, and where it lies in them; an odd voxel goes to the end."""
     missing = [max(0, patch - side) for side, patch in zip(image.shape[1:], patch_size, strict=True)]
-    widths = [width for lack in reversed(missing) for width in (lack // 2, lack - lack // 2)]
     inside = tuple(slice(lack // 2, lack // 2 + side) for side, lack in zip(image.shape[1:], missing, strict=True))
-    return F.pad(image, widths), (slice(None), *inside)
-
-
-def _along(values: Tensor, axis: int, ndim: int) -> Tensor:
-    return values.view([-1 if position == axis else 1 for position in range(ndim)])
+    if any(missing):
+        image = F.pad(image, [width for lack in reversed(missing) for width in (lack // 2, lack - lack // 2)])
+    return image, inside
 
 
 @torch.no_grad()
+def probability_slabs(
+    image: Tensor,
+    predictor: nn.Module,
+    patch_size: Sequence[int],
+    stride: Sequence[int],
+    *,
+    weighting: str = "uniform",
+    window_batch: int = 1,
+    flips: bool = False,
+    device: torch.device | str | None = None,
+) -> Iterator[tuple[int, Tensor]]:
+    """`sliding_window`, slab by slab along the first axis: the whole volume's probabilities are never in memory.
+
+    A slab comes as soon as no later window can change it. Beside the image only the sums of ``patch_size[0]`` planes are
+    kept: K x patch x (the other sides) floats.
+
+    Args, errors: as `sliding_window`.
+
+    Yields:
+        The index of the slab's first plane, and its class probabilities ``(K, planes, *S[1:])`` float32; together, in
+        order, they are bit for bit what `sliding_window` returns. A slab is overwritten when the next one is asked for.
+    """
+    _checked(image, patch_size, stride, weighting, window_batch)
+    padded, inside = _pad(image.float(), patch_size)
+    sides = padded.shape[1:]
+    starts = [window_starts(*sizes) for sizes in zip(sides, patch_size, stride, strict=True)]
+    profiles = [axis_weights(patch, weighting).to(image.device) for patch in patch_size]
+    corners = itertools.product(*starts)
+    total: RollingSum | None = None
+    with evaluating(predictor):
+        while batch := list(itertools.islice(corners, window_batch)):
+            windows = [padded[(slice(None), *window(corner, patch_size))] for corner in batch]
+            output = _predict(predictor, torch.stack(windows).to(device or image.device), flips).to(image.device)
+            total = total or RollingSum(output.shape[1], sides, profiles, starts)
+            for corner, probabilities in zip(batch, output, strict=True):
+                yield from _unpadded(total.finish(corner[0]), inside)
+                total.add(corner, probabilities)
+        assert total is not None  # there is always a window
+        yield from _unpadded(total.finish(sides[0]), inside)
+
+
+def _unpadded(slabs: Iterator[tuple[int, Tensor]], inside: Sequence[slice]) -> Iterator[tuple[int, Tensor]]:
+    """The part of each slab that lies in the image."""
+    for first, slab in slabs:
+        low, high = max(inside[0].start - first, 0), min(inside[0].stop - first, slab.shape[1])
+        if low < high:
+            yield first + low - inside[0].start, slab[(slice(None), slice(low, high), *inside[1:])]
+
+
 def sliding_window(
     image: Tensor,
     predictor: nn.Module,
@@ -138,7 +190,7 @@ def sliding_window(
 
     The image is padded with centred zeros to the patch size where it is smaller, windows stand at multiples of the
     stride with the last one flush with the border, and what they say of a voxel is averaged: with ``uniform`` weights
-    this is the inference of the field's papers.
+    this is the inference of the field's papers, bit for bit.
 
     Args:
         image: ``(C, *S)``.
@@ -151,40 +203,32 @@ def sliding_window(
         device: where the predictor runs; none: where the image lies. Sums are kept where the image lies.
 
     Returns:
-        ``(K, *S)`` float32 where the image lies; sums to 1 over K as the predictor's outputs do.
+        ``(K, *S)`` float32 where the image lies; sums to 1 over K as the predictor's outputs do. It is as large as K
+        images: `probability_slabs` gives the same piece by piece.
 
     Raises:
         ConfigError: a stride leaves gaps, or settings do not fit the image's axes.
         DataError: the image is empty or is neither 2D nor 3D.
         RunError: the predictor changes the patch size.
     """
-    _checked(image, patch_size, stride, weighting, window_batch)
-    padded, inside = _pad(image.float(), patch_size)
-    sides = padded.shape[1:]
-    starts = [window_starts(*sizes) for sizes in zip(sides, patch_size, stride, strict=True)]
-    profiles = [axis_weights(patch, weighting).to(image.device) for patch in patch_size]
-    weight = torch.ones(tuple(patch_size), device=image.device)
-    for axis, profile in enumerate(profiles):
-        weight *= _along(profile, axis, len(sides))
-    windows = [
-        (slice(None), *(slice(start, start + patch) for start, patch in zip(corner, patch_size, strict=True)))
-        for corner in itertools.product(*starts)
-    ]
-    total: Tensor | None = None
-    with evaluating(predictor):
-        for first in range(0, len(windows), window_batch):
-            batch = windows[first : first + window_batch]
-            stacked = torch.stack([padded[window] for window in batch]).to(device or image.device)
-            output = _predict(predictor, stacked, flips).to(image.device)
-            if total is None:
-                total = output.new_zeros((output.shape[1], *sides))
-            for window, probabilities in zip(batch, output, strict=True):
-                total[window] += probabilities * weight
-    assert total is not None  # there is always a window
-    # The windows are a full grid, so the sum of their weights is a product over the axes too: no second volume needed.
-    for axis, (side, places, profile) in enumerate(zip(sides, starts, profiles, strict=True)):
-        summed = profile.new_zeros(side)
-        for start in places:
-            summed[start : start + len(profile)] += profile
-        total /= _along(summed, axis + 1, total.ndim)
-    return total[inside].contiguous()
+    whole: Tensor | None = None
+    for first, slab in probability_slabs(
+        image,
+        predictor,
+        patch_size,
+        stride,
+        weighting=weighting,
+        window_batch=window_batch,
+        flips=flips,
+        device=device,
+    ):
+        if whole is None:
+            whole = slab.new_empty((len(slab), *image.shape[1:]))
+        whole[:, first : first + slab.shape[1]] = slab
+    assert whole is not None  # the slabs cover the image
+    return whole
+
+
+def most_likely(probabilities: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """The class of the largest of ``(K, *S)`` probabilities, ``(*S)``; the lowest class at a tie."""
+    return np.asarray(probabilities.argmax(0), dtype=np.uint8)

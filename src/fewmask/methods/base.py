@@ -172,7 +172,7 @@ class SoftmaxPredictor(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Class probabilities ``(B, K, *S)`` of images ``(B, C, *S)``."""
-        probabilities = [network(image).softmax(1) for network in self.networks]
+        probabilities = [network(image).float().softmax(1) for network in self.networks]
         return torch.stack(probabilities).mean(0) if len(probabilities) > 1 else probabilities[0]
 
 
