@@ -42,4 +42,5 @@ def shown(text: str) -> str:
 def file_parts(names: list[str]) -> list[str]:
     """Names as parts of file names on any system, all different; what a file system could take amiss becomes ``-``."""
     parts = [re.sub(r"[^\w .()+=-]", "-", name)[:80] for name in names]
-    return [f"{part}-{place}" if parts.count(part) > 1 else part for place, part in enumerate(parts)]
+    alike = len({part.casefold() for part in parts}) < len(parts)
+    return [f"{place}-{part}" for place, part in enumerate(parts)] if alike else parts

@@ -3,6 +3,8 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fewmask.components.ramps import RampConfig, gaussian_rampup
 from fewmask.methods import Progress
@@ -46,3 +48,24 @@ def test_length_is_a_share_of_the_run():
 
 def test_constant_from_the_first_step():
     assert RampConfig(weight=0.3, shape="constant").at(Progress(0, 100)) == 0.3
+
+
+@given(
+    weight=st.floats(0, 10),
+    shape=st.sampled_from(["gaussian", "linear", "constant"]),
+    length=st.floats(0.01, 3),
+    steps=st.integers(1, 400),
+    iterations=st.integers(1, 5000),
+    data=st.data(),
+)
+def test_any_ramp_rises_to_its_weight_in_plateaus_and_stays(weight, shape, length, steps, iterations, data):
+    ramp = RampConfig(weight=weight, shape=shape, length=length, steps=steps)
+    first, second = sorted(data.draw(st.integers(0, iterations)) for _ in range(2))
+    early, late = (ramp.at(Progress(i, iterations)) for i in (first, second))
+    assert 0 <= early <= late <= weight
+    if second >= length * iterations:
+        assert late == weight
+    # The plateau depends on the share of the run alone: a run ten times as long is at the same weight a tenth as fast.
+    assert ramp.at(Progress(10 * first, 10 * iterations)) == early
+    seen = {ramp.at(Progress(i, 50)) for i in range(51)}
+    assert len(seen) <= steps + 1

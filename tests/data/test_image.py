@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 import SimpleITK
 import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from PIL import Image as Picture
+from scipy.spatial.transform import Rotation
 
 from fewmask.data.image import (
     SUFFIXES,
@@ -53,6 +57,47 @@ def test_float_maps_keep_their_values(tmp_path, suffix):
     values = np.random.default_rng(1).normal(size=(4, 5, 6))
     write_image(tmp_path / f"m{suffix}", values, Geometry.plain(values.shape))
     assert np.array_equal(read_image(tmp_path / f"m{suffix}").data[0], values.astype(np.float32))
+
+
+@pytest.mark.parametrize("suffix", [*VOLUMES, ".tif"])
+@settings(max_examples=12)
+@given(
+    values=hnp.arrays(np.uint8, hnp.array_shapes(min_dims=3, max_dims=3, max_side=5)),
+    degrees=st.tuples(*[st.floats(-180, 180)] * 3),
+    spacing=st.tuples(*[st.floats(0.1, 10)] * 3),
+    origin=st.tuples(*[st.floats(-500, 500)] * 3),
+    mirrored=st.booleans(),
+    whole=st.booleans(),
+)
+def test_any_volume_round_trips(tmp_path_factory, suffix, values, degrees, spacing, origin, mirrored, whole):
+    """Every value and the place of every voxel; a single slice comes back as 2D."""
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("zyx", degrees, degrees=True).as_matrix() * spacing
+    affine[:3, 0] *= -1 if mirrored else 1
+    affine[:3, 3] = origin
+    if suffix == ".tif":  # a stack knows its spacing only, and axes of one pixel are not told apart
+        affine, values = np.diag([*spacing, 1.0]), np.pad(values, 1)
+    values = values if whole else (values / np.float32(7)).astype(np.float32) - 9
+    path = tmp_path_factory.mktemp("file") / f"scan{suffix}"
+    write_image(path, values, Geometry(values.shape, affine))
+    image = read_image(path)
+    flat = values.shape[2] == 1
+    assert np.array_equal(image.data[0], values[..., 0] if flat else values)
+    assert image.geometry.shape == image.data.shape[1:] == read_geometry(path).shape
+    if not (flat and suffix == ".tif"):
+        np.testing.assert_allclose(image.geometry.affine, affine, atol=1e-4)
+    if whole:
+        assert np.array_equal(read_label(path).data, image.data[0])
+
+
+@pytest.mark.parametrize("suffix", BITMAPS)
+@settings(max_examples=12)
+@given(values=hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=40)))
+def test_any_bitmap_round_trips(tmp_path_factory, suffix, values):
+    path = tmp_path_factory.mktemp("file") / f"picture{suffix}"
+    write_image(path, values, Geometry.plain(values.shape))
+    assert np.array_equal(read_label(path).data, values) and read_label(path).data.dtype == np.uint8
+    assert np.array_equal(read_image(path).data[0], values)
 
 
 @pytest.mark.parametrize("suffix", [*BITMAPS, ".nii.gz", ".mha"])

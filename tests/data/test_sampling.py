@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fewmask.config import AugmentConfig, SamplingConfig
 from fewmask.data.sampling import LABELLED, UNLABELLED, BatchStream, Streams, batches, case_at, padding, read_patch
@@ -156,6 +158,62 @@ def test_every_voxel_of_a_patch_comes_from_the_volume_or_is_zero(shape, patch, m
         assert torch.equal(batch.labels, torch.where(inside, batch.labelled[:, 0].long() % 251, 0))
         starts.add(float(batch.labelled.max()))
     assert len(starts) > 5, "patches come from many places"
+
+
+@settings(max_examples=60)
+@given(data=st.data(), dims=st.sampled_from([2, 3]), margin=st.integers(0, 4), foreground=st.sampled_from([0.0, 1.0]))
+def test_any_patch_of_any_scan_is_a_piece_of_it(data, dims, margin, foreground):
+    """Scans smaller and larger than the patch: the patch's part inside the scan is contiguous, the rest is zero."""
+    sizes = st.tuples(*[st.integers(1, 9)] * dims)
+    shape, patch = data.draw(sizes), data.draw(sizes)
+    numbers = np.arange(1, np.prod(shape) + 1, dtype=np.float32).reshape(shape)
+    label = np.zeros(shape, np.uint8)
+    label[tuple(data.draw(st.integers(0, side - 1)) for side in shape)] = 1
+    items = stream(
+        MemorySource({"a": numbers[None]}, {"a": label}), ["a"], (), patch, margin=margin, foreground=foreground
+    )
+    batch = items.batch(data.draw(st.integers(0, 1000)))
+    assert batch.labelled.shape == (2, 1, *patch)
+    for image, mask in zip(batch.labelled[:, 0].numpy(), batch.labels.numpy(), strict=True):
+        inside = np.argwhere(image > 0)
+        assert len(inside) or not foreground, "a patch around a voxel of the scan holds it"
+        for place in inside:
+            origin = np.unravel_index(int(image[tuple(place)]) - 1, shape)
+            assert all((np.argwhere(image == numbers[origin])[0] == place).tolist())
+            assert mask[tuple(place)] == label[origin]
+        if len(inside):
+            low, high = inside.min(0), inside.max(0) + 1
+            first = np.unravel_index(int(image[tuple(low)]) - 1, shape)
+            piece = tuple(slice(f, f + n) for f, n in zip(first, high - low, strict=True))
+            np.testing.assert_array_equal(image[tuple(map(slice, low, high))], numbers[piece])
+        assert mask.sum() == 1 or not foreground
+
+
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(1, 9),
+    batch=st.integers(1, 4),
+    world=st.integers(1, 4),
+    step=st.integers(0, 500),
+)
+def test_any_number_of_processes_share_one_large_batch(seed, count, batch, world, step):
+    """What is drawn depends on the whole batch alone, however many processes take their shares of it."""
+    cases = tuple(f"case_{n}" for n in range(count))
+    source = MemorySource({case: np.full((1, 4, 4), n, np.float32) for n, case in enumerate(cases)})
+    source.labels = {case: np.zeros((4, 4), np.uint8) for case in cases}
+
+    def drawn(size, rank=0, world=1):
+        taken = stream(
+            source, cases, cases, (4, 4), seed=seed, rank=rank, world=world, labelled=size, unlabelled=size, margin=0
+        )
+        return [part[:, 0, 0, 0] for part in (taken.batch(step).labelled, taken.batch(step).unlabelled)]
+
+    shares = [drawn(batch, rank, world) for rank in range(world)]
+    for whole, *parts in zip(drawn(batch * world), *shares, strict=True):
+        assert torch.equal(whole, torch.cat(parts))
+    if count >= batch * world:
+        assert len(set(drawn(batch * world)[0].tolist())) == batch * world, "no case twice in a batch"
 
 
 class Touched:

@@ -1,5 +1,6 @@
 """Label budgets: what is seen, what is hidden, and that one choice is the same everywhere."""
 
+import json
 import re
 
 import pytest
@@ -115,6 +116,35 @@ def test_patients_stay_together(tmp_path_factory, seed, budget, validation, by_r
     assert budget <= len(split.labelled) + len(split.validation) <= budget + 2
     if len(split.labelled) + len(split.validation) != budget:
         assert f"{budget} and {validation} to validate were asked for" in split.how
+
+
+@settings(max_examples=60)
+@given(
+    patients=st.lists(st.integers(1, 4), min_size=3, max_size=9),
+    seed=st.integers(0, 2**32),
+    data=st.data(),
+    extra=st.integers(0, 3),
+)
+def test_any_split_is_whole_disjoint_nested_and_repeatable(tmp_path_factory, patients, seed, data, extra):
+    """Patients of one to four scans, any budget: every case has one part, patients stay together, budgets are nested."""
+    owner = {f"p{p}_{n}": f"p{p}" for p, count in enumerate(patients) for n in range(count)}
+    unlabelled, test = [f"u{n}" for n in range(extra)], [f"t{n}" for n in range(extra)]
+    folder = tmp_path_factory.getbasetemp()
+    dataset = names_only(folder, list(owner), owner, test=test, unlabelled=unlabelled)
+    largest = len(owner) - max(patients)
+    budget = data.draw(st.integers(1, max(largest, 1)))
+    validation = data.draw(st.integers(0, max(budget - 4, 0)))
+    split, larger = (dataset.split(size, validation, seed=seed) for size in (budget, budget + max(patients)))
+    parts = [split.labelled, split.validation, split.unlabelled, split.test]
+    assert sorted(case for part in parts for case in part) == sorted([*owner, *unlabelled, *test])
+    owners = [{owner[case] for case in part if case in owner} for part in parts]
+    assert sum(map(len, owners)) == len(set().union(*owners))
+    assert budget <= len(split.labelled) + len(split.validation) < budget + max(patients)
+    assert validation <= len(split.validation) < validation + max(patients)
+    assert set(split.labelled) <= set(larger.labelled) and split.validation == larger.validation
+    again = names_only(folder, list(owner)[::-1], owner, test=test[::-1], unlabelled=unlabelled[::-1])
+    assert again.split(budget, validation, seed=seed) == split
+    assert Split.from_values(json.loads(split.model_dump_json()), "split") == split
 
 
 def test_patients_in_training_and_test_are_warned_of(tmp_path):

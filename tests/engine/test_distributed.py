@@ -9,9 +9,12 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from fewmask.config import TrainConfig
@@ -185,6 +188,15 @@ def test_a_run_stopped_in_one_process_continues_on_two_nodes_to_the_same_weights
 def test_pooled_means_weigh_by_counts():
     parts = [{"loss": (3.0, 3), "extra": (1.0, 1)}, {"loss": (5.0, 1)}, {}]
     assert pooled_means(parts) == {"loss": 2.0, "extra": 1.0}
+
+
+@given(values=st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=20), world=st.integers(1, 5), data=st.data())
+def test_pooled_means_do_not_depend_on_who_has_what(values, world, data):
+    shares = [[] for _ in range(world)]
+    for value in values:
+        shares[data.draw(st.integers(0, world - 1))].append(value)
+    parts = [{"loss": (sum(share), len(share))} if share else {} for share in shares]
+    assert pooled_means(parts)["loss"] == pytest.approx(fmean(values), abs=1e-9)
 
 
 @pytest.fixture

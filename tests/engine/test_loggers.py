@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fewmask.engine.loggers import CsvLogger, TensorBoardLogger, read_metrics
 
@@ -48,3 +50,28 @@ def test_tensorboard_events_can_be_read(tmp_path):
     events.Reload()
     assert events.Tags()["scalars"] == ["loss"]
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [(5, 0.5), (10, 1.0)]
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=8).filter(
+    lambda name: name != "iteration"
+)
+
+
+@settings(max_examples=40)
+@given(
+    rows=st.lists(st.dictionaries(NAMES, st.floats(allow_nan=False, allow_infinity=False), max_size=4), max_size=8),
+    cut=st.integers(0, 8),
+)
+def test_any_rows_come_back_whole_and_cut_where_the_run_continues(tmp_path_factory, rows, cut):
+    path = tmp_path_factory.mktemp("log") / "metrics.csv"
+    log = CsvLogger(path)
+    for number, row in enumerate(rows, start=1):
+        log.log(number, row)
+
+    def read():
+        return [{k: v for k, v in row.items() if v and k != "iteration"} for row in read_metrics(path)]
+
+    expected = [{name: f"{value:.6g}" for name, value in row.items()} for row in rows]
+    assert read() == expected
+    CsvLogger(path, after=cut)
+    assert read() == expected[:cut]

@@ -154,6 +154,53 @@ def test_symmetry_and_relations(pair):
     assert all(math.isfinite(value) and value >= 0 for value in there.values())
 
 
+spacings = st.tuples(*[st.floats(0.2, 6)] * 3)
+
+
+@settings(max_examples=80)
+@given(masks, spacings, st.floats(0, 5))
+def test_every_metric_equals_its_definition(pair, spacing, tolerance):
+    lengths = spacing[: pair[0].ndim]
+    expected = oracle(*pair, lengths, tolerance)
+    got = score(*pair, lengths, nsd_tolerance=tolerance)
+    assert [got[name] for name in expected if name != "nsd"] == pytest.approx(
+        [value for name, value in expected.items() if name != "nsd"], abs=1e-9
+    )
+    assert all(0 <= got[name] <= 1 for name in got if name not in DISTANCES)
+    assert got["asd"] <= np.linalg.norm(np.multiply(pair[0].shape, lengths))
+    assert got["hd95"] <= got["hd95_directed"] + 1e-9 or len(pair[0].nonzero()[0]) > 1
+
+
+@settings(max_examples=30)
+@given(masks, st.data())
+def test_moving_both_masks_changes_nothing(pair, data):
+    shift = [data.draw(st.integers(0, 5)) for _ in pair[0].shape]
+    moved = [np.pad(mask, [(before, 5 - before) for before in shift]) for mask in pair]
+    assert score(*moved, nsd_tolerance=1) == score(*(np.pad(mask, (0, 5)) for mask in pair), nsd_tolerance=1)
+
+
+@settings(max_examples=30)
+@given(masks, st.floats(0, 4), st.floats(0, 4))
+def test_a_larger_tolerance_never_lowers_the_surface_dice(pair, first, second):
+    values = [list(score(*pair, nsd_tolerance=t).values())[-1] for t in sorted((first, second, 1000.0))]
+    assert values == sorted(values) and values[-1] == 1
+
+
+@settings(max_examples=40)
+@given(masks, spacings, st.sampled_from(["absent", "missed", "spurious"]))
+def test_empty_masks_have_their_rules(pair, spacing, status):
+    mask, empty, lengths = pair[0], np.zeros_like(pair[0]), spacing[: pair[0].ndim]
+    masks_of = {"absent": (empty, empty), "missed": (empty, mask), "spurious": (mask, empty)}
+    got = score_pair(*masks_of[status], lengths, nsd_tolerance=2)
+    diagonal = math.dist((0,) * mask.ndim, np.multiply(mask.shape, lengths))
+    expected = {name: diagonal if name in DISTANCES else 0.0 for name in metric_names(2)}
+    assert got.status == status
+    if status == "absent":
+        assert set(got.metrics.values()) == {None}
+    else:
+        assert got.metrics == pytest.approx(expected)
+
+
 @settings(max_examples=30, deadline=None)
 @given(masks)
 def test_identity(pair):

@@ -8,6 +8,8 @@ import json
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cli.conftest import call_main
 from fewmask.cli import console as printing
@@ -16,7 +18,7 @@ from fewmask.data.dataset import Dataset
 from fewmask.errors import DataError
 from fewmask.inference.inputs import find_scans
 from fewmask.metrics import evaluate
-from fewmask.names import is_safe, shown
+from fewmask.names import file_parts, is_safe, shown
 from fewmask.report.html import write_report
 from helpers import edit_json, write_dataset
 from report.fake_runs import write_run
@@ -164,6 +166,21 @@ def test_names_with_escapes_in_dataset_json_are_refused(tmp_path, entry, name):
     with pytest.raises(DataError, match=r"dataset\.json: the \w+ '.+' holds control characters") as error:
         Dataset.open(root)
     assert is_safe(str(error.value))
+
+
+@given(st.text(max_size=40))
+def test_any_text_can_be_shown(text):
+    assert is_safe(shown(text).replace("\n", "").replace("\t", ""))
+    assert shown(shown(text)) == shown(text)
+    assert shown(text) == text or not is_safe(text)
+    shown(text).encode("utf-8")
+
+
+@given(st.lists(st.text(max_size=100), min_size=1, max_size=6, unique=True))
+def test_any_names_make_file_names_that_differ(names):
+    parts = file_parts(names)
+    assert len({part.casefold() for part in parts}) == len(names)
+    assert all(not set(part) & set('/\\:\0*?"<>|') for part in parts)
 
 
 def printed(monkeypatch, action):

@@ -75,7 +75,8 @@ def read_patch(volume: Array, start: Sequence[int], patch: Sequence[int], pad: S
     result = np.zeros((*volume.shape[:lead], *patch), volume.dtype)
     source, target = [slice(None)] * lead, [slice(None)] * lead
     for first, size, before, side in zip(start, patch, pad, volume.shape[lead:], strict=True):
-        low, high = max(first - before, 0), min(first - before + size, side)
+        # A wide margin can put the whole patch beside the volume: both slices are empty then.
+        low, high = (min(max(edge - before, 0), side) for edge in (first, first + size))
         source.append(slice(low, high))
         target.append(slice(low - first + before, high - first + before))
     result[tuple(target)] = volume[tuple(source)]

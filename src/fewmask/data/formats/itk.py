@@ -36,7 +36,8 @@ def read(path: Path, label: bool) -> tuple[np.ndarray, Geometry]:
     if image.GetNumberOfComponentsPerPixel() == 1:
         values = values[..., None]
     axes = tuple(reversed(range(image.GetDimension())))
-    turned = np.ascontiguousarray(values.transpose(values.ndim - 1, *axes))
+    # A copy in any case: the view belongs to SimpleITK's image, and of a single row it would be returned as it is.
+    turned = np.array(values.transpose(values.ndim - 1, *axes), order="C")
     return turned.reshape(-1, *geometry.shape), geometry
 
 
