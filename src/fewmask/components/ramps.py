@@ -36,12 +36,13 @@ class RampConfig(Section):
     weight: float = Field(0.1, ge=0, description="the weight at the end of the ramp")
     shape: Literal["gaussian", "linear", "constant"] = "gaussian"
     length: float = Field(1.0, gt=0, description="length of the ramp as a share of the phase's iterations")
-    steps: int = Field(40, ge=1, description="plateaus of the ramp")
+    steps: int | None = Field(40, ge=1, description="plateaus of the ramp; none: it grows at every iteration")
 
     def at(self, progress: _Clock) -> float:
         """The weight at an iteration."""
         if self.shape == "constant":
             return self.weight
-        plateau = self.length * progress.iterations / self.steps
-        done = min(math.floor(progress.iteration / plateau + 1e-9), self.steps)
-        return self.weight * (gaussian_rampup(done, self.steps) if self.shape == "gaussian" else done / self.steps)
+        done, full = float(progress.iteration), self.length * progress.iterations
+        if self.steps:
+            done, full = math.floor(done / (full / self.steps) + 1e-9), self.steps
+        return self.weight * (gaussian_rampup(done, full) if self.shape == "gaussian" else min(done / full, 1.0))

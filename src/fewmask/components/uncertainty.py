@@ -13,6 +13,33 @@ def entropy(probabilities: Tensor) -> Tensor:
     return -(probabilities * torch.log(probabilities + 1e-6)).sum(1)
 
 
+def logit_entropy(logits: Tensor) -> Tensor:
+    """Exact entropy in nats over the class axis, in float32 and from logits: ``(B, K, *S)`` to ``(B, *S)``, finite for any finite logits."""
+    logs = logits.float().log_softmax(1)
+    return -(logs.exp() * logs).sum(1)
+
+
+@torch.no_grad()
+def percentile(values: Tensor, share: float) -> Tensor:
+    """The percentile of all values with linear interpolation, as NumPy's, of tensors of any size.
+
+    ``torch.quantile`` refuses more than 2^24 elements, which a batch of patches easily has.
+
+    Args:
+        values: any shape.
+        share: percent, 0 to 100.
+
+    Returns:
+        A scalar in float32.
+    """
+    flat = values.float().flatten()
+    place = share / 100 * (len(flat) - 1)
+    low = min(int(place), len(flat) - 1)
+    below = flat.kthvalue(low + 1).values
+    above = flat.kthvalue(min(low + 2, len(flat))).values
+    return below.lerp(above, place - low)
+
+
 @torch.no_grad()
 def monte_carlo_softmax(network: nn.Module, images: Tensor, passes: int, noise: float) -> Tensor:
     """Mean softmax of stochastic passes, each on an independently noised copy of the images, without gradient.

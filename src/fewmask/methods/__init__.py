@@ -1,7 +1,7 @@
 """The methods: one file each, registered by name."""
 
 from fewmask.data.batch import Batch
-from fewmask.methods import cps, mean_teacher, supervised, ua_mt
+from fewmask.methods import cps, mean_teacher, supervised, ua_mt, uncertainty_dual_network
 from fewmask.methods.base import (
     METHODS,
     Method,
@@ -33,4 +33,5 @@ __all__ = [
     "register",
     "supervised",
     "ua_mt",
+    "uncertainty_dual_network",
 ]

@@ -18,7 +18,7 @@ from fewmask.components.losses import supervised_loss
 from fewmask.config import MethodSection, NetworkConfig, Section, validate
 from fewmask.data.batch import Batch
 from fewmask.errors import ConfigError
-from fewmask.networks import build_network
+from fewmask.networks import Network, build_network
 from fewmask.registry import Registry
 from fewmask.task import Task
 
@@ -132,9 +132,10 @@ class Method(nn.Module):
         self.config = config
         self.network_config = network
 
-    def build_network(self, **options: Any) -> nn.Module:
-        """A fresh network of the configured kind: image ``(B, C, *S)`` to logits ``(B, K, *S)``."""
-        return build_network(self.task, self.network_config, **options)
+    def build_network(self, name: str | None = None, **options: Any) -> Network:
+        """A fresh network of the configured kind, or of another kind by name: image ``(B, C, *S)`` to logits ``(B, K, *S)``."""
+        config = self.network_config if name is None else self.network_config.model_copy(update={"name": name})
+        return build_network(self.task, config, **options)
 
     def phases(self) -> list[Phase]:
         """The phases of the training, in order."""
