@@ -19,6 +19,17 @@ NETWORK = {"width": 4, "norm": "group", "dropout": 0.0}
 PATCH = {2: (32, 32), 3: (16, 16, 16)}
 
 
+# Foreground probabilities of two networks at ten voxels; what filters make of them is worked out by hand in the tests.
+FOREGROUND_A = [0.99, 0.95, 0.9, 0.8, 0.3, 0.6, 0.05, 0.02, 0.4, 0.52]
+FOREGROUND_B = [0.98, 0.6, 0.9, 0.45, 0.2, 0.7, 0.1, 0.03, 0.95, 0.55]
+
+
+def logits_of(foreground):
+    """Logits ``(1, 2, 1, n)`` of foreground probabilities."""
+    p = torch.tensor(foreground, dtype=torch.float64)
+    return torch.stack([torch.zeros_like(p), (p / (1 - p)).log()])[None, :, None].float().requires_grad_()
+
+
 class MemorySource:
     """Cases in memory in place of a store; counts which labels were asked for."""
 

@@ -69,3 +69,12 @@ def test_any_ramp_rises_to_its_weight_in_plateaus_and_stays(weight, shape, lengt
     assert ramp.at(Progress(10 * first, 10 * iterations)) == early
     seen = {ramp.at(Progress(i, 50)) for i in range(51)}
     assert len(seen) <= steps + 1
+
+
+def test_without_plateaus_the_weight_grows_at_every_iteration():
+    ramp = RampConfig(weight=0.1, steps=None)
+    weights = [ramp.at(Progress(i, 6000)) for i in (0, 1500, 3000, 4500, 6000)]
+    assert weights == pytest.approx([6.737947e-4, 6.005467e-3, 2.865048e-2, 7.316156e-2, 0.1], rel=1e-6)
+    assert ramp.at(Progress(1, 6000)) > ramp.at(Progress(0, 6000))
+    linear = RampConfig(weight=2.0, shape="linear", steps=None, length=0.5)
+    assert [linear.at(Progress(i, 100)) for i in (0, 25, 50, 100)] == [0, 1, 2, 2]
