@@ -35,7 +35,7 @@ class Phantom:
     """
 
     shape: tuple[int, ...] = (40, 40, 40)
-    noise: float = 1.5
+    noise: float = 2.0
     blur: float = 1.0
     variation: float = 0.5
     bodies: int = 1
