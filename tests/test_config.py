@@ -23,6 +23,7 @@ def test_every_default_works():
     [
         ({"trian": {}}, r"unknown key 'trian', did you mean 'train'\?"),
         ({"train": {"iteratoins": 3}}, r"unknown key 'train.iteratoins', did you mean 'iterations'\?"),
+        ({"iterations": 3}, r"unknown key 'iterations', did you mean 'train.iterations'\?"),
         ({"train": {"zzzz": 3}}, "unknown key 'train.zzzz', valid: accelerator, accumulate"),
         ({"sampling": {"labeled": 3, "worker": 1}}, "did you mean 'labelled'.*did you mean 'workers'"),
     ],

@@ -215,15 +215,22 @@ def validate(model: type[Section], values: Mapping[str, Any], where: str) -> Any
 def _sentence(model: type[BaseModel], error: Mapping[str, Any]) -> str:
     path = [str(part) for part in error["loc"]]
     if error["type"] == "extra_forbidden":
-        return f"unknown key {'.'.join(path)!r}, {nearest(path[-1], _fields(model, path[:-1]))}"
+        fields = _fields(model, path[:-1])
+        inside = [f"{section}.{path[-1]}" for section in fields if path[-1] in _fields(model, [*path[:-1], section])]
+        advice = f"did you mean {' or '.join(map(repr, inside))}?" if inside else nearest(path[-1], fields)
+        return f"unknown key {'.'.join(path)!r}, {advice}"
     place = ".".join(part for part in path if part.isidentifier() or part.isdigit()) or "the config"
     return f"{place}: {error['msg'].removeprefix('Value error, ')} (got {error['input']!r})"
 
 
 def _fields(model: type[BaseModel], path: list[str]) -> list[str]:
+    """The keys of the section at ``path``; none where a value stands there."""
     for part in path:
         kinds = [model.model_fields[part].annotation, *get_args(model.model_fields[part].annotation)]
-        model = next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))
+        sections = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if not sections:
+            return []
+        model = sections[0]
     return list(model.model_fields)
 
 

@@ -84,9 +84,9 @@ def test_split_keeps_patients_together(cli, place):
     [
         (["split", "skin", "--labelled", "lots"], 2, "--labelled 'lots': give a number"),
         (["split", "skin", "--labelled", "0"], 2, "labelled is 0"),
-        (["split", "skin", "--labelled", "-1"], 2, "labelled is -1"),
-        (["split", "skin", "--labelled", "nan"], 2, "labelled is nan"),
-        (["split", "skin", "--labelled", "150%"], 2, "labelled is 1.5"),
+        (["split", "skin", "--labelled", "-1"], 2, "--labelled '-1': give a number"),
+        (["split", "skin", "--labelled", "nan"], 2, "--labelled 'nan': give a number"),
+        (["split", "skin", "--labelled", "150%"], 2, "--labelled '150%': give a number"),
         (["split", "skin", "--labelled", "40"], 1, "only 4 training cases have labels"),
         (["split", "skin", "--labelled", "2", "--val", "2"], 1, "leaves none to train on"),
         (["split", "heart", "--labelled", "2", "--ordered"], 1, 'heart/dataset.json: has no "training_order"'),

@@ -98,7 +98,12 @@ def test_options(cli, runs, option):
     [
         (["runs/heart", "nothing", "o"], 1, "nothing: does not exist"),
         (["runs", "heart/imagesTs", "o"], 1, "runs is not a run folder"),
-        (["runs/heart", "runs", "o"], 1, "runs: holds no image; supported endings: .nii.gz"),
+        (
+            ["runs/heart", "heart/imagesTs", "heart/dataset.json"],
+            1,
+            "heart/dataset.json: is a file, but the label maps",
+        ),
+        (["runs/heart", "runs", "o"], 1, "runs: holds no image, and its subfolders are not searched"),
         (["runs/heart", "heart/dataset.json", "o"], 1, "heart/dataset.json: is not in a supported format"),
         (["runs/heart", "skin/imagesTs", "o"], 1, "skin/imagesTs/test_000_0000.png: is 2D"),
         (["runs/skin", "heart/imagesTs", "o"], 1, "heart/imagesTs/test_000_0000.nii.gz: is 3D"),

@@ -38,6 +38,11 @@ def test_every_case_has_one_part(tmp_path):
     )
 
 
+def test_a_split_that_hides_nothing_says_so(tmp_path):
+    how = names_only(tmp_path, TWENTY).split().how
+    assert how == "20 of 20 training labels are seen, chosen by seed 0, all to train on"
+
+
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32), small=st.integers(1, 19), more=st.integers(1, 19), validation=st.integers(0, 3))
 def test_budgets_are_nested_and_keep_validation(tmp_path_factory, seed, small, more, validation):

@@ -97,7 +97,7 @@ def test_the_plan(dataset, method, networks, trained):
     plan = measure_plan(job)
     one = count_parameters(build_network(job.task, job.experiment.network))
     assert plan["parameters"] == f"{networks * one:,} ({trained * one:,} trained)"
-    assert plan["method"] == method
+    assert plan["method"] == method and plan["network"].startswith("unet-2d, width ")
     assert plan["iterations"] == 6
     assert plan["patch"] == "32 x 32"
     assert plan["cases"] == "2 labelled, 1 unlabelled, 1 validation, 0 test"

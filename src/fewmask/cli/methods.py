@@ -35,7 +35,8 @@ def methods(
     elif verb == "show" and name:
         _show(name, METHODS[name], as_json)
     else:
-        raise ConfigError("write `fewmask methods`, or `fewmask methods show NAME`")
+        wanted = verb if verb in METHODS else "NAME"
+        raise ConfigError(f"write `fewmask methods`, or `fewmask methods show {wanted}`")
 
 
 def _list(as_json: bool) -> None:

@@ -40,13 +40,13 @@ def parse_amount(text: str | None, option: str) -> int | float | None:
     if text is None:
         return None
     try:
-        if text.endswith("%"):
-            return float(text[:-1]) / 100
-        return int(text) if text.isdigit() else float(text)
+        amount = float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
-        raise ConfigError(
-            f"{option} {text!r}: give a number of cases such as 8, or a share such as 0.1 or 10%"
-        ) from None
+        amount = -1
+    share = text.endswith("%") or not text.isdigit()
+    if not 0 <= amount < float("inf") or (share and amount > 1):
+        raise ConfigError(f"{option} {text!r}: give a number of cases such as 8, or a share such as 0.1 or 10%")
+    return amount if share else int(text)
 
 
 def gather_changes(assignments: list[str], **sections: dict[str, Any]) -> dict[str, Any]:

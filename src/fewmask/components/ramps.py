@@ -34,7 +34,9 @@ class RampConfig(Section):
     """
 
     weight: float = Field(0.1, ge=0, description="the weight at the end of the ramp")
-    shape: Literal["gaussian", "linear", "constant"] = "gaussian"
+    shape: Literal["gaussian", "linear", "constant"] = Field(
+        "gaussian", description="gaussian: exp(-5 (1 - t)^2); linear: t; constant: the full weight from the start"
+    )
     length: float = Field(1.0, gt=0, description="length of the ramp as a share of the phase's iterations")
     steps: int | None = Field(40, ge=1, description="plateaus of the ramp; none: it grows at every iteration")
 

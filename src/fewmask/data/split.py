@@ -213,7 +213,9 @@ def _sentence(taken: tuple[int, int], asked: tuple[int, int], pool: int, source:
     """How a split came about; of both pairs the first number is the label budget, the second its share for validation."""
     seen, validating = taken
     uses = f"{seen - validating} to train on and {validating} to validate" if validating else "all to train on"
-    text = f"{seen} of {pool} training labels are seen, chosen by {source}, {uses}; the others are hidden"
+    text = f"{seen} of {pool} training labels are seen, chosen by {source}, {uses}" + (
+        "; the others are hidden" if seen < pool else ""
+    )
     if taken != asked:
         text += f"; {asked[0]} and {asked[1]} to validate were asked for, but a patient's scans stay together"
     return text

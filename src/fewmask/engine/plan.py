@@ -13,6 +13,7 @@ from fewmask.engine.distributed import make_fabric
 from fewmask.engine.job import Job
 from fewmask.engine.optim import build_optimiser, turn_config
 from fewmask.methods.base import Method, Phase, Progress, build_method
+from fewmask.networks.base import network_name
 from fewmask.networks.counting import count_parameters
 from fewmask.words import duration
 
@@ -38,7 +39,7 @@ def measure_plan(job: Job) -> dict[str, Any]:
     seconds = sum(_seconds_per_step(job, phase, fabric, model, method) * length for phase, length in phases)
     return {
         "method": experiment.method.name,
-        "network": f"{experiment.network.name or 'default'}, width {experiment.network.width}",
+        "network": f"{network_name(job.task, experiment.network)}, width {experiment.network.width}",
         "parameters": f"{parameters:,} ({trained:,} trained)",
         "cases": f"{len(job.split.labelled)} labelled, {len(job.split.unlabelled)} unlabelled, "
         f"{len(job.split.validation)} validation, {len(job.split.test)} test",

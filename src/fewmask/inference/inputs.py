@@ -88,7 +88,10 @@ def find_scans(path: Path, channels: int) -> list[Scan]:
         check_name(file.name, f"{path}: the file name")
         groups.setdefault((_name(file), suffix_of(file)), []).append(file)
     if not groups:
-        raise DataError(f"{path}: holds no image; supported endings: {', '.join(SUFFIXES)}")
+        raise DataError(
+            f"{path}: holds no image, and its subfolders are not searched; give the folder of the images themselves "
+            f"(supported endings: {', '.join(SUFFIXES)})"
+        )
     scans = [Scan(name, tuple(files)) for (name, _), files in groups.items()]
     _check_numbers(scans)
     _check_names(scans)

@@ -257,6 +257,8 @@ def _device(name: torch.device | str | None) -> torch.device:
 
 def output_path(scan: Scan, target: Path, *, single: bool) -> Path:
     """Where a scan's label map goes: into the folder ``target``, or, for a single scan, to the file that ``target`` names."""
+    if not single and target.is_file():
+        raise DataError(f"{target}: is a file, but the label maps of a folder go into a folder; name one")
     if not single or target.is_dir():
         return target / scan.output_name
     try:

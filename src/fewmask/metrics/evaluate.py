@@ -138,7 +138,8 @@ def _files(folder: Path) -> dict[str, Path]:
         files[_stem(path)] = path
     if not files:
         raise DataError(
-            f"{folder}: holds no label map; give a folder with files that end in one of {', '.join(SUFFIXES)}"
+            f"{folder}: holds no label map, and its subfolders are not searched; give the folder of the label maps "
+            f"themselves (supported endings: {', '.join(SUFFIXES)})"
         )
     return files
 

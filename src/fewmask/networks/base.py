@@ -108,6 +108,11 @@ register = NETWORKS.register
 DEFAULT_NAMES = {2: "unet-2d", 3: "vnet"}
 
 
+def network_name(task: Task, config: NetworkConfig) -> str:
+    """The network that a config means for a task: the one it names, or the usual one of these dimensions."""
+    return config.name or DEFAULT_NAMES[task.spatial_dims]
+
+
 def build_network(task: Task, config: NetworkConfig, **options: Any) -> Network:
     """The network that a config names, freshly initialised under torch's global seed.
 
@@ -119,7 +124,7 @@ def build_network(task: Task, config: NetworkConfig, **options: Any) -> Network:
     Raises:
         ConfigError: unknown name, dimensions that the network is not defined for, or an option that it does not have.
     """
-    name = config.name or DEFAULT_NAMES[task.spatial_dims]
+    name = network_name(task, config)
     kind: Callable[..., Network] = NETWORKS[name]
     valid = [p.name for p in inspect.signature(kind).parameters.values() if p.kind is p.KEYWORD_ONLY]
     for option in options:
