@@ -15,10 +15,12 @@ def demo(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder to write; must not exist.")
     ] = Path("fewmask-demo"),
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of scans, networks and patches.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Random seed of the scans, the networks and the patches.")
+    ] = 0,
     iterations: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Training steps of each method. Default: as many as make sense."),
+        typer.Option(min=1, metavar="N", help="Training steps of each method. Default: those of the demo's recipe."),
     ] = None,
 ) -> None:
     """See fewmask work on synthetic scans, minutes on a laptop.

@@ -27,12 +27,14 @@ def evaluate(
     ] = None,
     unit: Annotated[
         Literal["mm", "voxel"] | None,
-        typer.Option(
-            help="Unit of the distances. Default: as the config says, of a run that holds PREDICTIONS; else mm."
-        ),
+        typer.Option(help="Unit of the distances. Default: that of the run whose folder holds PREDICTIONS, else mm."),
     ] = None,
     nsd: Annotated[
-        float | None, typer.Option(metavar="DISTANCE", help="Also report the surface Dice at this tolerance.")
+        float | None,
+        typer.Option(
+            metavar="DISTANCE",
+            help="Also report the surface Dice (NSD): the share of both surfaces within this distance of the other.",
+        ),
     ] = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Score a case without a prediction as an empty label map.")
@@ -42,6 +44,9 @@ def evaluate(
     """Score label maps: Dice, Jaccard, HD95, ASD and ASSD.
 
     Per case and class in scores.csv; mean, standard deviation and counts in summary.json and on the screen.
+
+    Of each class, n is the number of cases behind the mean. absent: the class is in neither label map, and the case is
+    left out; missed: it is in the reference alone; spurious: in the prediction alone.
     """
     from fewmask.metrics.evaluate import evaluate as score_folders
 

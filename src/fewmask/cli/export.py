@@ -14,7 +14,11 @@ from fewmask.cli.options import CheckpointOption, RunArgument
 def export(
     run: RunArgument,
     output: Annotated[
-        Path, typer.Argument(metavar="FILE", help=".pt2: a torch.export program; .safetensors: the weights alone.")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="Its ending chooses: .pt2, a program for torch.export.load; .safetensors, the weights alone.",
+        ),
     ],
     checkpoint: CheckpointOption = None,
 ) -> None:

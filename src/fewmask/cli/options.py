@@ -25,7 +25,8 @@ CheckpointOption = Annotated[
 LabelledOption = Annotated[
     str | None,
     typer.Option(
-        metavar="AMOUNT", help="Label budget: a number of cases, or a share such as 0.1 or 10%. Default: all."
+        metavar="AMOUNT",
+        help="How many labels may be used: a number of cases, or a share such as 0.1 or 10%. Default: all.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

@@ -18,19 +18,31 @@ def predict(
     output: Annotated[
         Path, typer.Argument(metavar="OUTPUT", help="Folder for the label maps, or a file where INPUT is one.")
     ],
-    probabilities: Annotated[bool, typer.Option("--probabilities", help="Also write a float map per class.")] = False,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also write a map of its probability for each class.")
+    ] = False,
     uncertainty: Annotated[
-        bool, typer.Option("--uncertainty", help="Also write the entropy map, 0 (sure) to 1.")
+        bool,
+        typer.Option(
+            "--uncertainty", help="Also write a map of the uncertainty (entropy): 0 sure, 1 all classes equally likely."
+        ),
     ] = False,
     checkpoint: CheckpointOption = None,
     flips: Annotated[
         bool | None, typer.Option("--flips/--no-flips", help="Average over mirrored copies (slower, often better).")
     ] = None,
     largest_component: Annotated[
-        bool | None, typer.Option("--largest-component/--all-components", help="Keep one component of each class.")
+        bool | None,
+        typer.Option(
+            "--largest-component/--all-components", help="Keep the largest connected piece of each class alone."
+        ),
     ] = None,
     gaussian: Annotated[
-        bool | None, typer.Option("--gaussian/--uniform", help="How overlapping windows are averaged.")
+        bool | None,
+        typer.Option(
+            "--gaussian/--uniform",
+            help="Where windows overlap: trust their centres more than their borders, or all voxels alike.",
+        ),
     ] = None,
     engine: Annotated[
         str | None,

@@ -17,20 +17,28 @@ def split(
     dataset: DatasetArgument,
     labelled: LabelledOption = None,
     val: Annotated[
-        str, typer.Option(metavar="AMOUNT", help="How much of the budget validates instead of training.")
+        str,
+        typer.Option(
+            metavar="AMOUNT",
+            help="How much of that budget validates instead of training: a number of cases or a share of it.",
+        ),
     ] = "0",
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the random choice.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Random seed of the choice.")] = 0,
     ordered: Annotated[
         bool, typer.Option("--ordered", help="Take the first cases of dataset.json's training_order instead.")
     ] = False,
     patients: Annotated[
         str | None,
         typer.Option(
-            metavar="REGEX", help="Its first group is the patient in a case id; a patient's scans stay together."
+            metavar="REGEX",
+            help="Regular expression whose first group is the patient in a case id, such as '(.+)_scan': a patient's scans stay together. Default: patients of dataset.json.",
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Name of the split. Default: says what was asked for.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Name of the split. Default: made from the numbers, such as labelled8-val2-seed0."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -29,14 +29,16 @@ def train(
     val: Annotated[
         str | None,
         typer.Option(
-            metavar="AMOUNT", help="How much of the budget validates. Default: a fifth, of five cases or more."
+            metavar="AMOUNT",
+            help="How much of that budget validates instead of training. Default: a fifth where it is five cases or more, else none.",
         ),
     ] = None,
     split: Annotated[
         str | None, typer.Option(metavar="NAME", help="A split of `fewmask split`, instead of --labelled and --val.")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, metavar="N", help="Of the split, the networks and the patches. Default: 0.")
+        int | None,
+        typer.Option(min=0, metavar="N", help="Random seed of the split, the networks and the patches. Default: 0."),
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(metavar="NAME", help="A shipped recipe, such as la/ua-mt, or a YAML file.")
