@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from fewmask.errors import ConfigError, nearest
+from fewmask.errors import ConfigError
+from fewmask.explain import explain
 
 
 def _as_tuple(value: Any) -> Any:
@@ -209,29 +210,7 @@ def validate(model: type[Section], values: Mapping[str, Any], where: str) -> Any
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise ConfigError(f"{where}: {'; '.join(_sentence(model, e) for e in error.errors())}") from None
-
-
-def _sentence(model: type[BaseModel], error: Mapping[str, Any]) -> str:
-    path = [str(part) for part in error["loc"]]
-    if error["type"] == "extra_forbidden":
-        fields = _fields(model, path[:-1])
-        inside = [f"{section}.{path[-1]}" for section in fields if path[-1] in _fields(model, [*path[:-1], section])]
-        advice = f"did you mean {' or '.join(map(repr, inside))}?" if inside else nearest(path[-1], fields)
-        return f"unknown key {'.'.join(path)!r}, {advice}"
-    place = ".".join(part for part in path if part.isidentifier() or part.isdigit()) or "the config"
-    return f"{place}: {error['msg'].removeprefix('Value error, ')} (got {error['input']!r})"
-
-
-def _fields(model: type[BaseModel], path: list[str]) -> list[str]:
-    """The keys of the section at ``path``; none where a value stands there."""
-    for part in path:
-        kinds = [model.model_fields[part].annotation, *get_args(model.model_fields[part].annotation)]
-        sections = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
-        if not sections:
-            return []
-        model = sections[0]
-    return list(model.model_fields)
+        raise ConfigError(f"{where}: {'; '.join(explain(model, e) for e in error.errors())}") from None
 
 
 class _PlainLoader(yaml.SafeLoader):
