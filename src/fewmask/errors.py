@@ -33,6 +33,10 @@ class FollowerError(RunError):
         super().__init__("the training has ended: its main process says why")
 
 
+class WriteError(FewmaskError):
+    """A file cannot be written: the disk is full, or the rights are missing."""
+
+
 class ConfigError(FewmaskError):
     """A setting, an option or a name is not valid (exit code 2)."""
 

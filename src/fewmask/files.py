@@ -1,8 +1,9 @@
-"""Writing files so that a reader never sees half of one, and reading JSON without guessing."""
+"""Files that are written whole or not at all, a full disk included, and JSON that is read without guessing."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -10,15 +11,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fewmask.errors import WriteError
+
+PARTIAL = ".partial-"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_PROBE = 1 << 20  # bytes
+
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, keep: Path | None = None) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place, in one step, when the block ends without an error.
 
     The temporary name keeps the ending, so that writers which choose the format by it work. Folders above ``path`` are made.
+
+    Args:
+        path: the file to write.
+        keep: where the file that it replaces goes; none: it is gone.
+
+    Raises:
+        WriteError: the folder cannot be written, or the disk is full; ``path`` is as it was before.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".partial-", suffix=f"-{path.name}"[-60:])
+    make_folder(path.parent)
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=f"-{path.name}"[-60:])
+    except OSError as error:
+        raise write_error(path, error) from error
     os.close(handle)
     temporary = Path(name)
     try:
@@ -26,9 +43,27 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.chmod(0o666 & ~_umask())
+        if keep is not None and path.exists():
+            path.replace(keep)
         temporary.replace(path)
+    except Exception as error:
+        if disk_is_full(error, path.parent):
+            raise write_error(path, error, full=True) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, where they are not there.
+
+    Raises:
+        WriteError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
 def _umask() -> int:
@@ -37,10 +72,71 @@ def _umask() -> int:
     return mask
 
 
+def disk_is_full(error: BaseException, folder: Path) -> bool:
+    """Whether a writer failed for lack of space.
+
+    numpy, torch and SimpleITK report it without the system's reason. Then the disk itself is asked, by writing to it; ask while the
+    half-written file is still there.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno is not None:
+            return cause.errno in _FULL
+        cause = cause.__cause__ or cause.__context__
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
+            probe.write(bytes(_PROBE))
+            os.fsync(probe.fileno())
+            return probe.tell() < _PROBE
+    except OSError as refusal:
+        return refusal.errno in _FULL
+
+
+def write_error(path: Path, error: BaseException, *, full: bool = False) -> WriteError:
+    """The error of a file that could not be written, in a sentence."""
+    if full or (isinstance(error, OSError) and error.errno in _FULL):
+        return WriteError(
+            f"{path}: cannot be written, disk full; free some space there and type the command again "
+            "(a training continues with --resume auto); what was there before is whole"
+        )
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split())[-160:]
+    return WriteError(f"{path}: cannot be written ({reason}); check the rights to it, or choose another place")
+
+
+def sweep(folder: Path, keep: str = "") -> None:
+    """Remove what killed writers left half written. Only for who knows that nobody else is writing there.
+
+    Args:
+        folder: where to look; it need not exist.
+        keep: the name of a file that others may be writing all the same.
+    """
+    for stale in folder.glob(f"{PARTIAL}*"):
+        if not (keep and stale.name.endswith(f"-{keep}")):
+            stale.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file in one step."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add to the end of a text file, all of it or nothing.
+
+    Raises:
+        WriteError: the file is gone, may not be written, or the disk is full.
+    """
+    try:
+        size = path.stat().st_size
+        try:
+            with path.open("a", encoding="utf-8", newline="") as file:
+                file.write(text)
+        except OSError:
+            os.truncate(path, size)
+            raise
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
 def write_json(path: Path, values: Any) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ from typing import Any
 from fewmask.config import Experiment, load_experiment
 from fewmask.data.split import Split
 from fewmask.errors import ConfigError, RunError, nearest
-from fewmask.files import write_json, write_text
+from fewmask.files import PARTIAL, make_folder, sweep, write_json, write_text
+from fewmask.locks import NAME as LOCK
+from fewmask.locks import locked
 from fewmask.task import Task
 
 FREE = ("sampling.workers", "train.accelerator", "train.log_every", "train.checkpoint_every", "train.tensorboard")
@@ -35,6 +39,31 @@ class RunFolder:
         self.predictions = self.path / "predictions"
         self.report = self.path / "report.html"
 
+    @contextlib.contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep other trainings out for the block, and clear away what a killed one left half written.
+
+        The folder is made, and goes again if the block leaves it empty.
+
+        Raises:
+            RunError: another process trains into the folder (says which), or it is a file.
+            WriteError: the folder cannot be made or written.
+        """
+        if self.path.is_file():
+            raise RunError(f"{self.path} is a file: choose a folder as --output")
+        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        make_folder(self.path)
+        try:
+            with locked(self.path):
+                if self.started:
+                    sweep(self.path, keep=self.report.name)
+                    sweep(self.checkpoints)
+                yield
+        finally:
+            with contextlib.suppress(OSError):  # not empty
+                for folder in made:
+                    folder.rmdir()
+
     @classmethod
     def open(cls, path: Path | str) -> RunFolder:
         """An existing run.
@@ -54,13 +83,25 @@ class RunFolder:
         """Whether something was already written here."""
         return self.config.exists()
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is here but the lock of `hold`, and the first file of a start that was killed."""
+        return not self.path.exists() or all(
+            entry.name == LOCK or entry.name.startswith(PARTIAL) for entry in self.path.iterdir()
+        )
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a training has come so far that there is something to continue."""
+        return self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
+
     def create(self, experiment: Experiment, task: Task, split: Split, dataset: dict[str, Any]) -> None:
         """Write what is known before the first step: config, task, split, dataset description, environment."""
+        write_text(self.config, experiment.to_yaml())  # first: a folder without it is taken for somebody else's
         write_json(self.path / "task.json", task.to_dict())
         write_json(self.path / "split.json", split.model_dump(mode="json"))
         write_json(self.path / "dataset.json", dataset)
         write_json(self.path / "environment.json", environment())
-        write_text(self.config, experiment.to_yaml())  # last: its presence says that the rest is there
 
     def experiment(self) -> Experiment:
         """The resolved config of the run."""

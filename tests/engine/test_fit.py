@@ -263,9 +263,11 @@ class Diverges(TwoTurns):
 def test_a_loss_that_is_no_number_stops_the_run_with_a_whole_checkpoint(dataset, tmp_path, clip):
     experiment = small_experiment("diverges", train={"checkpoint_every": 2, "clip_norm": clip})
     with registered("diverges", Diverges):
-        with pytest.raises(RunError, match=r"loss became nan at iteration 4: lower train\.lr"):
+        with pytest.raises(RunError, match=r"a lower train\.lr.*the checkpoint of iteration 2 is whole") as error:
             train(experiment, dataset, SPLIT, tmp_path / "run")
         run = RunFolder.open(tmp_path / "run")
+        cases = assemble(experiment, dataset, SPLIT).stream(Phase()).batch(3).cases
+    assert f"loss became nan at iteration 4, on patches of {', '.join(cases)}:" in str(error.value)
     assert load_state(run.state)["state"]["done"] == 2
     assert all(value.isfinite().all() for value in load_file(run.weights()).values())
 

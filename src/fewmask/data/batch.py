@@ -21,17 +21,21 @@ class Batch:
         labels: their labels ``(B_l, *S)``, int64.
         unlabelled: images ``(B_u, C, *S)``; ``B_u`` is 0 for methods that use none.
         unlabelled_strong: the same patches under a strong intensity change, for methods that ask by ``strong_views``.
+        cases: the ids behind the patches, labelled then unlabelled, for messages about them.
     """
 
     labelled: Tensor
     labels: Tensor
     unlabelled: Tensor
     unlabelled_strong: Tensor | None = None
+    cases: tuple[str, ...] = ()
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The batch with ``change`` applied to every tensor, for example a move to a device."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        changed: dict[str, Any] = {name: None if value is None else change(value) for name, value in values.items()}
+        changed: dict[str, Any] = {
+            name: change(value) if isinstance(value, Tensor) else value for name, value in values.items()
+        }
         return Batch(**changed)
 
     @property

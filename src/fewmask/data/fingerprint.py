@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from fewmask.data.image import suffix_of, unreadable
 
 _COMPANIONS = (".raw", ".zraw", ".json")  # an .mhd keeps its voxels, a .tiff its spacing in a file beside it
+_PIECES, _PIECE = 16, 4096  # of a file that a stamp looks into, and their bytes
 
 
 def digest(*parts: bytes) -> str:
@@ -42,6 +45,51 @@ def input_key(settings: str, paths: Iterable[Path]) -> str:
         companions = (path.with_name(stem + ending) for ending in _COMPANIONS)
         parts += [file_digest(part) for part in (path, *companions) if part == path or part.is_file()]
     return digest(*parts)
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What tells cheaply whether a file is still the one that it was.
+
+    Attributes:
+        size: in bytes.
+        time: of the last change, in nanoseconds.
+        sample: a digest of `_PIECES` pieces of the file, spread over it.
+    """
+
+    size: int
+    time: int
+    sample: bytes
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """The stamp of a file.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        found = path.stat()
+        mixed = hashlib.blake2b(digest_size=16)
+        with path.open("rb") as file:
+            for piece in range(_PIECES):
+                file.seek(piece * max(found.st_size - _PIECE, 0) // (_PIECES - 1))
+                mixed.update(file.read(_PIECE))
+        return cls(found.st_size, found.st_mtime_ns, mixed.digest())
+
+    def renewed(self, path: Path) -> Self:
+        """The stamp to compare with next time: of a file that was only touched, or copied over itself, the new time.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it is another one now.
+        """
+        found = path.stat()
+        if (found.st_size, found.st_mtime_ns) == (self.size, self.time):
+            return self
+        now = self.of(path)
+        if (now.size, now.sample) != (self.size, self.sample):
+            raise ValueError("was replaced")
+        return now
 
 
 def folder_name(case_id: str) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from fewmask.data.formats import bitmap, itk, nifti
 from fewmask.data.geometry import Geometry
 from fewmask.errors import DataError
+from fewmask.files import disk_is_full, make_folder, write_error
 
 __all__ = [
     "SUFFIXES",
@@ -150,7 +151,8 @@ def write_image(path: Path | str, data: np.ndarray, geometry: Geometry, like: Pa
         like: a file on the same grid; if it is of the same format, what its header says beyond `Geometry` carries over.
 
     Raises:
-        DataError: the format cannot hold the values, or the shapes differ, or the folder cannot be written.
+        DataError: the format cannot hold the values, or the shapes differ.
+        WriteError: the disk is full, or the folder cannot be written; a file that was there before is whole.
     """
     path = Path(path)
     suffix, handler = suffix_of(path), _handler(path)
@@ -158,18 +160,20 @@ def write_image(path: Path | str, data: np.ndarray, geometry: Geometry, like: Pa
         raise DataError(f"{path}: the array is {data.shape}, its grid {geometry.shape}; pass the array's own geometry")
     values = _storable(path, suffix, data)
     model = Path(like) if like is not None and _FORMATS[suffix_of(like)] is handler else None
+    make_folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         # A folder of its own, because .mhd is two files; the header, which names the other, moves last.
         with tempfile.TemporaryDirectory(prefix=".fewmask-", dir=path.parent) as folder:
             whole = Path(folder) / f"{path.name[: -len(suffix)]}{suffix}"
-            handler.write(whole, values, geometry, model)
+            try:
+                handler.write(whole, values, geometry, model)
+            except (OSError, RuntimeError) as error:  # SimpleITK raises RuntimeError
+                raise write_error(path, error, full=disk_is_full(error, path.parent)) from error
             for second in set(Path(folder).iterdir()) - {whole}:
                 second.replace(path.with_name(second.name))
             whole.replace(path)
-    except (OSError, RuntimeError) as error:  # SimpleITK raises RuntimeError
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[-160:]
-        raise DataError(f"{path}: cannot be written ({reason}); check space and rights") from error
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
 def _handler(path: Path) -> ModuleType:

@@ -7,8 +7,10 @@ patches.
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,10 +22,14 @@ from torch.utils.data import DataLoader, Dataset
 from fewmask.config import AugmentConfig, SamplingConfig
 from fewmask.data.augment import augment, strong_view
 from fewmask.data.batch import Batch
-from fewmask.errors import FewmaskError
+from fewmask.errors import FewmaskError, RunError
 
 Array = NDArray[Any]
 LABELLED, UNLABELLED = 0, 1
+_CAUSES = {
+    "Killed": " (most likely the system had no memory left)",
+    "Bus error": " (shared memory, /dev/shm, is full, or a file of the store was cut short while it was read)",
+}
 
 
 class CaseSource(Protocol):
@@ -136,15 +142,11 @@ class BatchStream(Dataset[Batch | FewmaskError]):
 
         Raises:
             DataError: a case cannot be read.
+            RunError: a file of the store was removed, damaged or replaced.
         """
-        labelled = (
-            [self._labelled(k) for k in self._positions(step, self.sampling.labelled)] if self.streams.labelled else []
-        )
-        views = (
-            [self._unlabelled(k) for k in self._positions(step, self.sampling.unlabelled)]
-            if self.streams.unlabelled
-            else []
-        )
+        known, others = self._places(LABELLED, step), self._places(UNLABELLED, step)
+        labelled = [self._labelled(position, case) for position, case in known]
+        views = [self._unlabelled(position, case) for position, case in others]
         strong = self._stack([view for _, view in views if view is not None]) if self.strong else None
         labels = [torch.from_numpy(label.astype(np.int64)) for _, label in labelled]
         return Batch(
@@ -152,15 +154,22 @@ class BatchStream(Dataset[Batch | FewmaskError]):
             labels=torch.stack(labels) if labels else torch.zeros((0, *self.patch_size), dtype=torch.int64),
             unlabelled=self._stack([image for image, _ in views]),
             unlabelled_strong=strong,
+            cases=tuple(case for _, case in (*known, *others)),
         )
 
-    def _positions(self, step: int, size: int) -> range:
+    def _places(self, stream: int, step: int) -> list[tuple[int, str]]:
+        """Positions and case ids of this process's samples of a step."""
+        known = stream == LABELLED
+        cases = self.streams.labelled if known else self.streams.unlabelled
+        size = self.sampling.labelled if known else self.sampling.unlabelled
+        if not cases:
+            return []
         start = (step * self.world + self.rank) * size
-        return range(start, start + size)
+        batch = size * self.world if known else 1
+        order = (case_at(self.streams.seed, stream, k, len(cases), batch) for k in range(start, start + size))
+        return [(k, cases[index]) for k, index in enumerate(order, start)]
 
-    def _labelled(self, position: int) -> tuple[Array, Array]:
-        size = self.sampling.labelled * self.world
-        case = self.streams.labelled[case_at(self.streams.seed, LABELLED, position, len(self.streams.labelled), size)]
+    def _labelled(self, position: int, case: str) -> tuple[Array, Array]:
         rng = np.random.default_rng([self.streams.seed, LABELLED, 1, position])
         centre = self._foreground_voxel(case, rng)
         volume = self.source.image(case)
@@ -169,10 +178,7 @@ class BatchStream(Dataset[Batch | FewmaskError]):
         image, changed = augment(image, label, self.augmentation, rng)
         return image, label if changed is None else changed
 
-    def _unlabelled(self, position: int) -> tuple[Array, Array | None]:
-        case = self.streams.unlabelled[
-            case_at(self.streams.seed, UNLABELLED, position, len(self.streams.unlabelled), 1)
-        ]
+    def _unlabelled(self, position: int, case: str) -> tuple[Array, Array | None]:
         rng = np.random.default_rng([self.streams.seed, UNLABELLED, 1, position])
         volume = self.source.image(case)
         pad, start = self._place(volume.shape[1:], rng, None)
@@ -212,11 +218,31 @@ def _leave_signals_to_main(worker: int) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))
 
 
+@contextmanager
+def explained_deaths() -> Iterator[None]:
+    """Says of a loader process that died in the block why; torch tells it the main process wherever that happens to be.
+
+    Raises:
+        RunError: a loader process died.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        found = re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) ([^.]+)", str(error))
+        if found is None:
+            raise
+        cause = next((why for word, why in _CAUSES.items() if word in found[2]), "")
+        raise RunError(
+            f"loader process {found[1]} {found[2].strip()}{cause}: set sampling.workers=0 to load in the main process, "
+            "and continue with --resume auto"
+        ) from error
+
+
 def batches(stream: BatchStream, start: int, stop: int, workers: int) -> Iterator[Batch]:
     """The batches of steps ``start`` to ``stop - 1``, in order, loaded ahead by worker processes.
 
     Raises:
-        DataError: a case cannot be read; names it.
+        FewmaskError: a case cannot be read; names it.
     """
     loader: DataLoader[Any] = DataLoader(
         stream,

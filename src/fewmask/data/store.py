@@ -3,12 +3,14 @@
 ``root/<settings>/<case>/`` holds ``image.npy`` with ``image.json``, and for cases whose label was asked for
 ``label.npy`` and ``foreground.npy`` with ``label.json``. The JSON file carries a key made of the settings and the bytes
 of the input files, and is written last: an array without it, or with another key, counts as not there and is made anew.
+Processes that share a store prepare a case one after the other, and find it done when their turn comes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,12 @@ import numpy as np
 
 from fewmask.config import PreprocessConfig
 from fewmask.data.dataset import Dataset
-from fewmask.data.fingerprint import digest, folder_name, input_key
+from fewmask.data.fingerprint import Stamp, digest, folder_name, input_key
 from fewmask.data.preprocess import Preprocessor, resolve_spacing
 from fewmask.data.record import Record
 from fewmask.errors import DataError, RunError
-from fewmask.files import replacing, write_json
+from fewmask.files import make_folder, replacing, sweep, write_json
+from fewmask.locks import locked
 
 VERSION = (
     1  # raise it when preprocessing gives other numbers for the same settings: every stored case is then made anew
@@ -70,7 +73,7 @@ class Store:
     """The prepared cases of one data set under one set of settings.
 
     Asking for a case that is not prepared, or whose input files have changed, prepares it. Each case is checked once in
-    the life of a store, so that reading patches costs nothing more. A store can be pickled to loader processes.
+    the life of a store; from then on only the size and time of its arrays are looked at. A store can be pickled to loader processes.
 
     Args:
         root: folder for stores; several settings and data sets can share it.
@@ -94,6 +97,7 @@ class Store:
         self.folder = Path(root) / self._settings
         self._images: dict[str, tuple[str, Record]] = {}
         self._labels: set[str] = set()
+        self._stamps: dict[Path, Stamp] = {}
 
     def prepare(
         self, images: Iterable[str], labels: Iterable[str], progress: Callable[[int, int], None] | None = None
@@ -130,9 +134,11 @@ class Store:
         self._label(case_id)
         path = self._case_folder(case_id) / "foreground.npy"
         try:
-            return np.asarray(np.load(path, allow_pickle=False))
+            rows = np.asarray(np.load(path, allow_pickle=False))
         except _UNREADABLE as error:
             raise self._damaged(path) from error
+        self._check_unchanged(path)
+        return rows
 
     def record(self, case_id: str) -> Record:
         """What preprocessing did to the case."""
@@ -150,13 +156,28 @@ class Store:
         return self.folder / folder_name(case_id)
 
     def _damaged(self, path: Path) -> RunError:
-        return RunError(f"{path}: was damaged or removed while in use; start again, and it is prepared anew")
+        return RunError(
+            f"{path}: was removed, damaged or replaced while in use; start again (a training with --resume auto), "
+            "and it is prepared anew where need be"
+        )
 
     def _mapped(self, case_id: str, name: str, dtype: type[np.generic]) -> np.memmap[Any, Any]:
         path, shape = self._case_folder(case_id) / name, self.shape(case_id)
         try:
-            return _open(path, shape, dtype)
+            values = _open(path, shape, dtype)
         except _UNREADABLE as error:
+            raise self._damaged(path) from error
+        self._check_unchanged(path)
+        return values
+
+    def _check_unchanged(self, path: Path) -> None:
+        """See that an array still is the one that was checked; a copy, or one that was only touched, will do.
+
+        A case that is replaced in the middle of a run would change the run without a word.
+        """
+        try:
+            self._stamps[path] = self._stamps[path].renewed(path)
+        except (OSError, ValueError) as error:
             raise self._damaged(path) from error
 
     def _image(self, case_id: str) -> tuple[str, Record]:
@@ -164,6 +185,7 @@ class Store:
         if case_id not in self._images:
             key = input_key(self._settings, self.dataset.case(case_id).images)
             record = self._stored_record(case_id, key) or self._make_image(case_id, key)
+            self._stamp(case_id, "image.npy")
             self._images[case_id] = (key, record)
         return self._images[case_id]
 
@@ -180,13 +202,29 @@ class Store:
         return record
 
     def _make_image(self, case_id: str, key: str) -> Record:
+        with self._alone(case_id) as folder:
+            done = self._stored_record(case_id, key)
+            if done is not None:
+                return done
+            values, record = self._preprocessor.image(self.dataset.read(case_id))
+            # Without the old key first gone, a crash here could leave a new array under it.
+            (folder / "image.json").unlink(missing_ok=True)
+            _save(folder / "image.npy", values)
+            write_json(folder / "image.json", {"case": case_id, "key": key, "record": record.to_dict()})
+            return record
+
+    @contextlib.contextmanager
+    def _alone(self, case_id: str) -> Iterator[Path]:
+        """The case's folder while no other process prepares it; what one that was killed left half written is removed."""
         folder = self._case_folder(case_id)
-        values, record = self._preprocessor.image(self.dataset.read(case_id))
-        # Without the old key first gone, a crash here could leave a new array under it.
-        (folder / "image.json").unlink(missing_ok=True)
-        _save(folder / "image.npy", values)
-        write_json(folder / "image.json", {"case": case_id, "key": key, "record": record.to_dict()})
-        return record
+        make_folder(folder)
+        with locked(folder, wait=True):
+            sweep(folder)
+            yield folder
+
+    def _stamp(self, case_id: str, *names: str) -> None:
+        for path in (self._case_folder(case_id) / name for name in names):
+            self._stamps[path] = Stamp.of(path)
 
     def _label(self, case_id: str) -> None:
         """See that a case's label is on disk and up to date; the label file is opened here and nowhere else."""
@@ -199,6 +237,7 @@ class Store:
         key = input_key(image_key, [path])
         if not self._label_is_stored(case_id, key, record):
             self._make_label(case_id, key, record)
+        self._stamp(case_id, "label.npy", "foreground.npy")
         self._labels.add(case_id)
 
     def _label_is_stored(self, case_id: str, key: str, record: Record) -> bool:
@@ -212,10 +251,12 @@ class Store:
             return False
 
     def _make_label(self, case_id: str, key: str, record: Record) -> None:
-        folder = self._case_folder(case_id)
-        values = self._preprocessor.label(self.dataset.read_label(case_id), record)
-        rows = sample_foreground(values)
-        (folder / "label.json").unlink(missing_ok=True)
-        _save(folder / "label.npy", values)
-        _save(folder / "foreground.npy", rows)
-        write_json(folder / "label.json", {"case": case_id, "key": key, "foreground": len(rows)})
+        with self._alone(case_id) as folder:
+            if self._label_is_stored(case_id, key, record):
+                return
+            values = self._preprocessor.label(self.dataset.read_label(case_id), record)
+            rows = sample_foreground(values)
+            (folder / "label.json").unlink(missing_ok=True)
+            _save(folder / "label.npy", values)
+            _save(folder / "foreground.npy", rows)
+            write_json(folder / "label.json", {"case": case_id, "key": key, "foreground": len(rows)})

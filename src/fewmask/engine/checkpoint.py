@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+import zipfile
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fewmask.errors import RunError
+from fewmask.errors import FewmaskWarning, RunError
 from fewmask.files import replacing
 
 
@@ -23,6 +27,7 @@ class TrainState:
         done: steps done in the whole run.
         best: best validation Dice so far; -1 before the first.
         seconds: time spent in training, over all sittings.
+        due: the last step's row and validation are still to come.
     """
 
     phase: int = 0
@@ -30,6 +35,7 @@ class TrainState:
     done: int = 0
     best: float = -1.0
     seconds: float = 0.0
+    due: bool = False
 
 
 def save_state(
@@ -37,17 +43,59 @@ def save_state(
     state: TrainState,
     method: nn.Module,
     optimisers: dict[str, Any],
+    *,
     precision: dict[str, Any] | None = None,
+    forwards: Sequence[list[dict[str, Any]]] = (),
 ) -> None:
-    """Write all that a resumed run needs, in one step."""
+    """Write all that a resumed run needs, in one step; the checkpoint before it becomes `previous`.
+
+    Raises:
+        WriteError: the disk is full; both are as they were.
+    """
     values = {
         "state": asdict(state),
         "method": method.state_dict(),
         "precision": precision or {},
         "optimisers": {name: optimiser.state_dict() for name, optimiser in optimisers.items()},
+        "forwards": list(forwards),
     }
-    with replacing(path) as temporary:
+    with replacing(path, keep=previous(path)) as temporary:
         torch.save(values, temporary)
+
+
+def previous(path: Path) -> Path:
+    """Where the checkpoint before the last is kept, for when the last is damaged."""
+    return path.with_name("previous.pt")
+
+
+def load_latest(path: Path) -> dict[str, Any] | None:
+    """The last checkpoint that is whole: ``path``, or else the one before it, which then takes its place.
+
+    Returns:
+        See `load_state`; none where there is no checkpoint yet.
+
+    Raises:
+        RunError: there are checkpoints, but none is whole.
+    """
+    problem: RunError | None = None
+    for candidate in (path, previous(path)):
+        if candidate.exists():
+            try:
+                values = load_state(candidate)
+            except RunError as error:
+                problem = problem or error
+                continue
+            if problem:
+                warnings.warn(
+                    f"{path} is damaged: continuing from the checkpoint before it", FewmaskWarning, stacklevel=2
+                )
+            if candidate != path:
+                with suppress(FileNotFoundError):  # another process of the same training did it
+                    candidate.replace(path)
+            return values
+    if problem:
+        raise problem
+    return None
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -57,10 +105,11 @@ def load_state(path: Path) -> dict[str, Any]:
         RunError: the file is damaged, holds code, or is no checkpoint of fewmask.
     """
     try:
+        with zipfile.ZipFile(path) as file:  # torch does not look at the checksums that it writes
+            if broken := file.testzip():
+                raise ValueError(f"{broken} is not what was written")
         values = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        Exception
-    ) as error:  # what a damaged or hostile file raises has no end: AttributeError, KeyError, struct.error ...
+    except Exception as error:  # what a damaged or hostile file raises has no end: AttributeError, KeyError, struct.error ...
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RunError(
             f"{path} cannot be read as a checkpoint ({reason}): delete the run folder and train again"

@@ -6,26 +6,27 @@ seeded anew at each step. Hence a run that continues from a checkpoint equals on
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
 
 from fewmask.config import TrainConfig
 from fewmask.data.batch import Batch
-from fewmask.data.sampling import batches
-from fewmask.engine.checkpoint import TrainState, load_state, save_state
+from fewmask.data.sampling import batches, explained_deaths
+from fewmask.engine.checkpoint import TrainState, load_latest, previous, save_state
 from fewmask.engine.distributed import Team, make_fabric, pooled_means, resolve_processes
 from fewmask.engine.interrupt import InterruptedRunError, Interruption
 from fewmask.engine.job import Job
 from fewmask.engine.loggers import CsvLogger, Logger, TensorBoardLogger
 from fewmask.engine.optim import build_optimiser, learning_rate, set_learning_rate, turn_config
+from fewmask.engine.tally import Forward, Tally
 from fewmask.engine.validate import validation_dice
 from fewmask.errors import FewmaskError, RunError
 from fewmask.inference.weights import save_weights
-from fewmask.methods.base import Method, Phase, Progress, Turn, build_method
+from fewmask.methods.base import Method, Phase, Progress, Step, Turn, build_method
 from fewmask.run_folder import RunFolder
 
 
@@ -72,42 +73,51 @@ class Trainer:
         self.settings: dict[str, TrainConfig] = {}  # of each turn of the phase under way
         self.optimisers: dict[str, Any] = {}
         self.loggers: list[Logger] = []
-        self._sums: dict[str, list[Tensor | float]] = {}
+        self.interruption = Interruption()
+        self.tally = Tally()
+        self.saved = 0  # the iteration of the last checkpoint
 
     @property
     def total(self) -> int:
         """Steps of all phases."""
         return sum(self._length(phase) for phase in self.phases)
 
-    def fit(self, *, resume: bool = False) -> None:
+    def fit(self, *, resume: bool = False, interruption: Interruption | None = None) -> None:
         """Train to the end.
 
         Args:
             resume: continue from the run's last checkpoint, where there is one.
+            interruption: hears the signals already; none: it is set up for the training.
 
         Raises:
-            RunError: the loss is not finite, or the checkpoint cannot be read.
+            RunError: the loss is not finite, a loader process died, a file went missing, or the checkpoint cannot be read.
+            WriteError: the disk is full.
             InterruptedRunError: the user asked to stop; a checkpoint was saved.
         """
-        saved = self.team.together(lambda: load_state(self.run.state) if resume and self.run.state.exists() else None)
+        saved = self.team.together(lambda: load_latest(self.run.state) if resume else None, one_by_one=True)
         if saved is not None:
             self._restore(saved)
         self.listener.begin(self.state.done, self.total)
         self._open_loggers()
+        self.interruption = interruption or self.interruption
         try:
-            with Interruption() as interruption:
+            with contextlib.nullcontext() if interruption else self.interruption, explained_deaths():
                 for index in range(self.state.phase, len(self.phases)):
-                    self._run_phase(index, saved, interruption)
+                    self._run_phase(index, saved)
                     saved = None
         finally:
             for logger in self.loggers:
                 logger.close()
+        if self.team.is_main:
+            previous(self.run.state).unlink(missing_ok=True)
 
     def _restore(self, saved: dict[str, Any]) -> None:
         try:
             self.state = TrainState(**saved["state"])
             self.method.load_state_dict(saved["method"])
             self.fabric.strategy.precision.load_state_dict(saved["precision"])
+            self.tally.restore(saved["forwards"][self.team.rank] if saved.get("forwards") else [])
+            self.saved = self.state.done
         except (RuntimeError, TypeError, KeyError) as error:
             reason = str(error).strip().splitlines()[0]
             raise RunError(f"{self.run.state} does not fit this run's method and network ({reason})") from None
@@ -122,7 +132,7 @@ class Trainer:
     def _length(self, phase: Phase) -> int:
         return phase.length(self.config.iterations)
 
-    def _run_phase(self, index: int, saved: dict[str, Any] | None, interruption: Interruption) -> None:
+    def _run_phase(self, index: int, saved: dict[str, Any] | None) -> None:
         phase = self.phases[index]
         turns = self.method.turns(phase.name)
         self.settings = {turn.name: turn_config(self.config, turn) for turn in turns}
@@ -134,15 +144,20 @@ class Trainer:
         elif saved["state"]["phase"] == index:
             for name, optimiser in self.optimisers.items():
                 optimiser.load_state_dict(saved["optimisers"][name])
+        if self.state.due:
+            self._after_step(phase)
         for group in self._batch_groups(phase):
             self._step(phase, turns, group)
             self._after_step(phase)
-            if self.team.any(interruption.requested):
-                self._checkpoint()
-                try:
-                    interruption.stop(self.state.done, self.total)
-                except InterruptedRunError as stopped:
-                    raise self.team.agreed(stopped) from None
+            if self.team.any(self.interruption.requested):
+                self._stop()
+
+    def _stop(self) -> None:
+        self._checkpoint()
+        try:
+            self.interruption.stop(self.state.done, self.total)
+        except InterruptedRunError as stopped:
+            raise self.team.agreed(stopped) from None
 
     def _batch_groups(self, phase: Phase) -> Iterator[list[Batch]]:
         """The batches of each remaining step of a phase, ``accumulate`` of them a step."""
@@ -166,8 +181,8 @@ class Trainer:
                 # Gradients travel once a turn, with its last batch.
                 with self.fabric.no_backward_sync(self.model, enabled=batch is not group[-1]):
                     step = self.model(batch, progress)
+                    self._note(turn, step, batch, alone=len(turns) == 1)
                     self.fabric.backward(step.loss / len(group))
-                self._collect(turn, {"loss": step.loss.detach(), **step.logs}, alone=len(turns) == 1)
             if settings.clip_norm:
                 # Non-finite gradients are left to the loss check, and under fp16 to the loss scaling, which skips the step.
                 self.fabric.clip_gradients(self.model, optimiser, max_norm=settings.clip_norm, error_if_nonfinite=False)
@@ -177,9 +192,12 @@ class Trainer:
         self.state.done += 1
         self.state.seconds += time.perf_counter() - began
 
-    def _collect(self, turn: Turn, values: Mapping[str, Tensor | float], *, alone: bool) -> None:
-        for name, value in values.items():
-            self._sums.setdefault(name if alone else f"{turn.name}/{name}", []).append(value)
+    def _note(self, turn: Turn, step: Step, batch: Batch, *, alone: bool) -> None:
+        values = {"loss": step.loss.detach(), **step.logs}
+        named = {name if alone else f"{turn.name}/{name}": value for name, value in values.items()}
+        self.tally.add(Forward(self.state.done + 1, batch.cases, named))
+        if self.fabric.device.type == "cpu" and self.team.world == 1:
+            self._check_losses()  # else a device, or the others, would have to be waited for: at the next row
 
     def _after_step(self, phase: Phase) -> None:
         done, config = self.state.done, self.config
@@ -194,18 +212,16 @@ class Trainer:
         if values:
             for logger in self.loggers:
                 logger.log(done, values)
+            self.tally.clear()
+        self.state.due = False
         self.listener.step(done, values)
         if saves:
             self._checkpoint()
 
     def _row(self, phase: Phase) -> dict[str, float | str]:
         """Means over steps and processes of what was logged since the last row."""
-        sums = {name: (sum(float(value) for value in values), len(values)) for name, values in self._sums.items()}
-        means = pooled_means(self.team.gather(sums))
-        self._sums = {}
-        wrong = [name for name, value in means.items() if "loss" in name and not abs(value) < float("inf")]
-        if wrong:
-            raise self._diverged(f"{wrong[0]} became {means[wrong[0]]}")
+        self._check_losses()
+        means = pooled_means(self.team.gather(self.tally.sums()))
         rate = next(iter(self.optimisers.values())).param_groups[0]["lr"]
         return {"phase": phase.name, "lr": float(rate), **means, "seconds": self.state.seconds}
 
@@ -213,15 +229,23 @@ class Trainer:
         job = self.job
         self.team.share_buffers(self.method)
         predictor = self.method.predictor()
-        dice = validation_dice(
-            predictor,
-            job.store,
-            job.split.validation,
-            job.task,
-            job.experiment.inference,
-            device=self.fabric.device,
-            team=self.team,
-        )
+        try:
+            # Several processes stop together, hence after the validation.
+            with self.interruption.at_once() if self.team.world == 1 else contextlib.nullcontext():
+                dice = validation_dice(
+                    predictor,
+                    job.store,
+                    job.split.validation,
+                    job.task,
+                    job.experiment.inference,
+                    device=self.fabric.device,
+                    team=self.team,
+                )
+        except KeyboardInterrupt:
+            if self.interruption.requested:
+                self.state.due = True
+                self._stop()
+            raise
         if dice > self.state.best:
             self.state.best = dice
             self._save_weights("best", {"val_dice": f"{dice:.6f}"})
@@ -234,19 +258,30 @@ class Trainer:
 
     def _checkpoint(self) -> None:
         """Save, unless the last step broke the weights: the loss tells that only in the step after."""
+        self._check_losses()
         wrong = next((name for name, p in self.method.named_parameters() if not bool(p.isfinite().all())), None)
         if wrong:
-            raise self._diverged(f"the weights {wrong} are no longer finite")
+            cases = [case for part in self.team.gather(self.tally.suspects) for case in part]
+            raise self._diverged(f"the weights {wrong} are not finite after iteration {self.state.done}", cases)
         self._save_weights("last", {})
+        forwards = self.team.gather(self.tally.state())
         if self.team.is_main:
             precision = self.fabric.strategy.precision.state_dict()  # fp16's loss scale
-            save_state(self.run.state, self.state, self.method, self.optimisers, precision)
+            save_state(self.run.state, self.state, self.method, self.optimisers, precision=precision, forwards=forwards)
+        self.saved = self.state.done
 
-    def _diverged(self, what: str) -> FewmaskError:
-        """All processes see the same means and weights, hence the same divergence."""
+    def _check_losses(self) -> None:
+        """All processes look at all processes' losses, so that they end together."""
+        broken = [forward for forward in self.team.gather(self.tally.broken()) if forward]
+        if broken:
+            first = min(broken, key=lambda forward: forward.iteration)
+            raise self._diverged(str(first), first.cases)
+
+    def _diverged(self, what: str, cases: Sequence[str]) -> FewmaskError:
+        kept = f"the checkpoint of iteration {self.saved} is whole" if self.saved else "no checkpoint was written yet"
         return self.team.agreed(
             RunError(
-                f"{what} at iteration {self.state.done}: lower train.lr, set train.clip_norm, or check the scans with "
-                "fewmask check; the last checkpoint is whole"
+                f"{what}, on patches of {', '.join(dict.fromkeys(cases))}: start another run with a lower train.lr or with "
+                f"train.clip_norm=1, or look at these scans with fewmask check; {kept}"
             )
         )

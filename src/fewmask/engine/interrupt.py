@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
 
@@ -22,10 +24,14 @@ class Interruption:
     """Turns SIGINT and SIGTERM into a wish that the loop looks at between two steps; a second signal stops at once.
 
     Outside the main thread, where Python allows no handlers, it does nothing.
+
+    Attributes:
+        requested: whether a signal came.
     """
 
     def __init__(self) -> None:
         self.requested = False
+        self._at_once = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -37,6 +43,21 @@ class Interruption:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._restore()
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Do not wait for the end of the block, which may be minutes away and of which nothing is lost.
+
+        Raises:
+            KeyboardInterrupt: a signal came, in the block or before it; it passes the handlers of ordinary errors.
+        """
+        self._at_once = True
+        try:
+            if self.requested:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._at_once = False
 
     def stop(self, done: int, total: int) -> NoReturn:
         """Leave the loop.
@@ -51,6 +72,8 @@ class Interruption:
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
         self._restore()
+        if self._at_once:
+            raise KeyboardInterrupt
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

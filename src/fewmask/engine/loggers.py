@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fewmask.errors import ConfigError
-from fewmask.files import write_text
+from fewmask.files import append_text, write_text
 
 
 class Logger(Protocol):
@@ -26,10 +26,13 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
     """The rows of a metrics.csv as text, as far as they are whole; empty where there is no file."""
     if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            row for row in csv.DictReader(file) if (row.get("iteration") or "").isdigit() and None not in row.values()
-        ]
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]  # a last line without an end may have lost digits
+    return [
+        row
+        for row in csv.DictReader(io.StringIO(whole))
+        if (row.get("iteration") or "").isdigit() and None not in row.values()
+    ]
 
 
 class CsvLogger:
@@ -52,8 +55,9 @@ class CsvLogger:
         row |= {key: f"{value:.6g}" if isinstance(value, float) else str(value) for key, value in values.items()}
         self.rows.append(row)
         if set(row) <= set(self.columns):
-            with self.path.open("a", encoding="utf-8", newline="") as file:
-                csv.DictWriter(file, self.columns, lineterminator="\n").writerow(row)
+            text = io.StringIO()
+            csv.DictWriter(text, self.columns, lineterminator="\n").writerow(row)
+            append_text(self.path, text.getvalue())
             return
         self.columns += [key for key in row if key not in self.columns]
         self._rewrite()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from fewmask.config import Experiment
@@ -10,6 +11,7 @@ from fewmask.data.dataset import Dataset
 from fewmask.data.split import Split
 from fewmask.engine.distributed import Team, make_fabric, resolve_processes
 from fewmask.engine.fit import Listener, Trainer
+from fewmask.engine.interrupt import InterruptedRunError, Interruption
 from fewmask.engine.job import Job, assemble
 from fewmask.errors import RunError
 from fewmask.run_folder import RunFolder
@@ -61,7 +63,9 @@ def train(
         listener: hears of the training.
 
     Raises:
-        RunError: the folder holds a run and ``resume`` is off; or the training fails.
+        RunError: the folder holds a run and ``resume`` is off, or another process trains into it; or the training fails.
+        WriteError: the disk is full, or a folder may not be written.
+        InterruptedRunError: a signal asked to stop; what was done is saved.
         ConfigError: settings that do not work with this data, or differ from those of the run to resume.
         DataError: a case cannot be read.
     """
@@ -70,26 +74,31 @@ def train(
     run = RunFolder(team.gather(output)[0])
 
     def prepare() -> Job:
+        if team.is_main:
+            stack.enter_context(run.hold())
         _check_output(run, resume)
-        job = assemble(experiment, dataset, split, store, preparing)
-        if run.started:
+        try:
+            with interruption.at_once():
+                job = assemble(experiment, dataset, split, store, preparing)
+        except KeyboardInterrupt:
+            raise InterruptedRunError(
+                "stopped while the scans were prepared: type the command again, and it goes on from there"
+            ) from None
+        if run.resumable:
             run.check_same(job.experiment, split)
         return job
 
-    with team.watched():
+    with ExitStack() as stack, team.watched(), Interruption() as interruption:
         job = team.together(prepare, one_by_one=True)
         trainer = Trainer(job, run, listener, team)
-        if team.is_main and not run.started:
+        if team.is_main and not run.resumable:
             run.create(job.experiment, job.task, split, job.dataset)
-        trainer.fit(resume=resume)
+        trainer.fit(resume=resume, interruption=interruption)
     return run
 
 
 def _check_output(run: RunFolder, resume: bool) -> None:
-    output = run.path
     if run.started and not resume:
-        raise RunError(f"{output} already holds a run: continue it with --resume auto, or choose another --output")
-    if output.is_file():
-        raise RunError(f"{output} is a file: choose a folder as --output")
-    if output.exists() and not run.started and any(output.iterdir()):
-        raise RunError(f"{output} is not empty and not a run folder: choose another --output")
+        raise RunError(f"{run.path} already holds a run: continue it with --resume auto, or choose another --output")
+    if not run.started and not run.empty:
+        raise RunError(f"{run.path} is not empty and not a run folder: choose another --output")

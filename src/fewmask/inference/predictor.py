@@ -213,7 +213,8 @@ class Predictor:
             The label maps' paths.
 
         Raises:
-            DataError: a scan cannot be read or predicted, or a result cannot be written.
+            DataError: a scan cannot be read or predicted.
+            WriteError: a result cannot be written.
         """
         scans = find_scans(source, self.task.in_channels)
         paths = [output_path(scan, target, single=source.is_file()) for scan in scans]

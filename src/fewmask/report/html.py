@@ -41,16 +41,14 @@ def write_report(runs: Sequence[Path], output: Path, title: str | None = None, n
         ``output``.
 
     Raises:
-        RunError: no run is given, a file of a run is missing or odd, or ``output`` cannot be written.
+        RunError: no run is given, a file of a run is missing or odd.
+        WriteError: ``output`` cannot be written.
     """
     output = Path(output)
     if output.is_dir():
         raise RunError(f"{output} is a folder: give a file for the report, such as {output / 'report.html'}")
     page = render(read_runs(runs), title, notes)
-    try:
-        write_text(output, page)
-    except OSError as error:
-        raise RunError(f"{output} cannot be written ({error.strerror}): check the path, space and rights") from None
+    write_text(output, page)
     return output
 
 

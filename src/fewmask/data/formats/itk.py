@@ -66,6 +66,19 @@ def write(path: Path, data: np.ndarray, geometry: Geometry, like: Path | None) -
         image.SetSpacing(spacing.tolist())
         image.SetDirection((affine[:dims, :dims] / spacing).ravel().tolist())
     SimpleITK.WriteImage(image, str(path), True)
+    _check_written(path, data)
+
+
+def _check_written(path: Path, data: np.ndarray) -> None:
+    """On a full disk ITK may say nothing and leave an empty file, so what it wrote is read once."""
+    import SimpleITK
+
+    try:
+        there = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path)))
+    except RuntimeError:
+        there = np.empty(0)
+    if not np.array_equal(there.ravel(), data.T.ravel()):
+        raise OSError("what was written cannot be read again")
 
 
 def _header(path: Path) -> Any:

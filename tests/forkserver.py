@@ -1,0 +1,63 @@
+"""The `fewmask` program in processes that need not import torch first: a parent that has done so forks them.
+
+Reads JSON lines, writes JSON lines: ``{"start": [words], "cwd": folder, "log": file}`` answers the process id,
+``{"wait": pid}`` the exit code, negative where a signal ended it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+
+import lightning_fabric
+import nibabel
+import SimpleITK
+import torch
+
+import fewmask.cli.app
+import fewmask.engine.train
+import fewmask.inference.predictor
+
+torch.set_num_threads(1)
+LOADED = (lightning_fabric, nibabel, SimpleITK, fewmask.engine.train, fewmask.inference.predictor)
+
+
+def run(words: list[str], cwd: str, log: str) -> None:
+    """The program, in this process, which ends with it."""
+    os.setsid()
+    os.chdir(cwd)
+    file = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.argv = ["fewmask", *words]
+    code = 0
+    try:
+        fewmask.cli.main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def serve() -> None:
+    """Answer until the input ends."""
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "wait" in asked:
+            answer = os.waitstatus_to_exitcode(os.waitpid(asked["wait"], 0)[1])
+        else:
+            answer = os.fork()
+            if answer == 0:
+                run(asked["start"], asked["cwd"], asked["log"])
+        print(answer, flush=True)
+
+
+if __name__ == "__main__":
+    serve()
