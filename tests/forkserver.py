@@ -13,6 +13,8 @@ import traceback
 
 import lightning_fabric
 import nibabel
+import rich.progress
+import safetensors.torch
 import SimpleITK
 import torch
 
@@ -21,7 +23,15 @@ import fewmask.engine.train
 import fewmask.inference.predictor
 
 torch.set_num_threads(1)
-LOADED = (lightning_fabric, nibabel, SimpleITK, fewmask.engine.train, fewmask.inference.predictor)
+LOADED = (
+    lightning_fabric,
+    nibabel,
+    rich.progress,
+    safetensors.torch,
+    SimpleITK,
+    fewmask.engine.train,
+    fewmask.inference.predictor,
+)
 
 
 def run(words: list[str], cwd: str, log: str) -> None:

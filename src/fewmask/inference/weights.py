@@ -12,14 +12,11 @@ from fewmask.files import replacing
 
 def save_weights(path: Path, module: nn.Module, notes: dict[str, str]) -> None:
     """Write a module's weights as safetensors, in one step, with notes in the header."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    with replacing(path) as temporary:
-        save_file(
-            {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()},
-            temporary,
-            metadata=notes,
-        )
+    weights = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
+    with replacing(path) as temporary:  # not save_file, which has a temporary file of its own that a kill leaves behind
+        temporary.write_bytes(save(weights, metadata=notes))
 
 
 def load_weights(path: Path, module: nn.Module) -> dict[str, str]:
