@@ -46,6 +46,8 @@ def replacing(path: Path, keep: Path | None = None) -> Iterator[Path]:
         if keep is not None and path.exists():
             path.replace(keep)
         temporary.replace(path)
+    except WriteError:  # of a file that was written in the block
+        raise
     except Exception as error:
         if disk_is_full(error, path.parent):
             raise write_error(path, error, full=True) from error

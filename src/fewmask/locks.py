@@ -36,7 +36,7 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     Raises:
         RunError: somebody else holds it; says who.
     """
-    path = folder.resolve() / NAME
+    path = folder.absolute() / NAME
     file = _take(path, wait)
     _held.add(path)
     try:
@@ -83,9 +83,8 @@ def _open(path: Path) -> IO[str]:
 
 def _sign(file: IO[str]) -> None:
     with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
-        file.truncate(0)
-        file.write(_own_name())
-        file.flush()
+        os.truncate(file.fileno(), 0)
+        os.write(file.fileno(), _own_name().encode())
 
 
 def _is_at(path: Path, file: IO[str]) -> bool:

@@ -55,7 +55,7 @@ class RunFolder:
         make_folder(self.path)
         try:
             with locked(self.path):
-                if self.started:
+                if self.started or self.empty:
                     sweep(self.path, keep=self.report.name)
                     sweep(self.checkpoints)
                 yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -46,8 +46,19 @@ def save_state(
     *,
     precision: dict[str, Any] | None = None,
     forwards: Sequence[list[dict[str, Any]]] = (),
+    alongside: Callable[[], None] | None = None,
 ) -> None:
     """Write all that a resumed run needs, in one step; the checkpoint before it becomes `previous`.
+
+    Args:
+        path: where to.
+        state: how far the run has come.
+        method: its networks.
+        optimisers: of the phase under way, by turn.
+        precision: the state of the loss scaling.
+        forwards: of each process, its `fewmask.engine.tally.Tally.state`.
+        alongside: writes what belongs to it, when it has found room but is not yet in its place. So a disk that cannot take both
+            keeps the old of both; and a kill in between leaves a state that is the older, from which the rest is written again.
 
     Raises:
         WriteError: the disk is full; both are as they were.
@@ -61,6 +72,8 @@ def save_state(
     }
     with replacing(path, keep=previous(path)) as temporary:
         torch.save(values, temporary)
+        if alongside is not None:
+            alongside()
 
 
 def previous(path: Path) -> Path:

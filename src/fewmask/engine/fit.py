@@ -263,11 +263,17 @@ class Trainer:
         if wrong:
             cases = [case for part in self.team.gather(self.tally.suspects) for case in part]
             raise self._diverged(f"the weights {wrong} are not finite after iteration {self.state.done}", cases)
-        self._save_weights("last", {})
         forwards = self.team.gather(self.tally.state())
         if self.team.is_main:
-            precision = self.fabric.strategy.precision.state_dict()  # fp16's loss scale
-            save_state(self.run.state, self.state, self.method, self.optimisers, precision=precision, forwards=forwards)
+            save_state(
+                self.run.state,
+                self.state,
+                self.method,
+                self.optimisers,
+                precision=self.fabric.strategy.precision.state_dict(),  # fp16's loss scale
+                forwards=forwards,
+                alongside=lambda: self._save_weights("last", {}),
+            )
         self.saved = self.state.done
 
     def _check_losses(self) -> None:
