@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 import signal
@@ -10,6 +11,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+import torch
+from safetensors import safe_open
+
+from fewmask.engine.checkpoint import load_state
 
 TESTS = Path(__file__).resolve().parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(TESTS.parent / "src"), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
@@ -174,3 +180,33 @@ def last_row(run):
 def partials(folder, name=""):
     """What is being written below a folder, or was when its writer was killed."""
     return [path for path in folder.rglob(".partial-*") if path.name.endswith(name)]
+
+
+def rows(run):
+    """metrics.csv without the time."""
+    with (run / "metrics.csv").open(newline="") as file:
+        return [{**row, "seconds": ""} for row in csv.DictReader(file)]
+
+
+def weights(path):
+    """The bytes of every tensor, and the notes (whose order in the file changes from process to process)."""
+    with safe_open(path, framework="np") as file:
+        return {key: file.get_tensor(key).tobytes() for key in file.keys()}, file.metadata()  # noqa: SIM118
+
+
+def assert_equal_runs(cut, whole):
+    """Bit for bit: weights, networks, teachers, optimisers, best validation, log. And nothing that a killed writer left."""
+    states = [load_state(run / "checkpoints" / "last.pt") for run in (cut, whole)]
+    for state in states:
+        del state["state"]["seconds"]
+    assert states[0]["state"] == states[1]["state"]
+    for part in ("method", "optimisers", "forwards", "precision"):
+        torch.testing.assert_close(states[0][part], states[1][part], rtol=0, atol=0)
+    assert any(name.startswith("teacher") for name in states[0]["method"]) or "second" in str(
+        states[0]["method"].keys()
+    )
+    files = [contents(run) for run in (cut, whole)]
+    assert sorted(files[0]) == sorted(files[1])
+    for name in ("last.safetensors", "best.safetensors"):
+        assert weights(cut / "checkpoints" / name) == weights(whole / "checkpoints" / name), name
+    assert rows(cut) == rows(whole)

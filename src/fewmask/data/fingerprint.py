@@ -12,7 +12,7 @@ from typing import Self
 from fewmask.data.image import suffix_of, unreadable
 
 _COMPANIONS = (".raw", ".zraw", ".json")  # an .mhd keeps its voxels, a .tiff its spacing in a file beside it
-_PIECES, _PIECE = 16, 4096  # of a file that a stamp looks into, and their bytes
+_PIECES, _PIECE = 64, 4096  # of a file that a stamp looks into, and their bytes
 
 
 def digest(*parts: bytes) -> str:
@@ -59,7 +59,7 @@ class Stamp:
 
     size: int
     time: int
-    sample: bytes
+    sample: str
 
     @classmethod
     def of(cls, path: Path) -> Self:
@@ -74,7 +74,7 @@ class Stamp:
             for piece in range(_PIECES):
                 file.seek(piece * max(found.st_size - _PIECE, 0) // (_PIECES - 1))
                 mixed.update(file.read(_PIECE))
-        return cls(found.st_size, found.st_mtime_ns, mixed.digest())
+        return cls(found.st_size, found.st_mtime_ns, mixed.hexdigest())
 
     def renewed(self, path: Path) -> Self:
         """The stamp to compare with next time: of a file that was only touched, or copied over itself, the new time.

@@ -219,23 +219,26 @@ def _leave_signals_to_main(worker: int) -> None:
 
 
 @contextmanager
-def explained_deaths() -> Iterator[None]:
-    """Says of a loader process that died in the block why; torch tells it the main process wherever that happens to be.
+def explained_loaders() -> Iterator[None]:
+    """Says why a loader process died or failed; of a death torch tells the main process wherever that happens to be.
 
     Raises:
-        RunError: a loader process died.
+        RunError: a loader process died, or met an error that nobody foresaw.
     """
     try:
         yield
-    except RuntimeError as error:
-        found = re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) ([^.]+)", str(error))
-        if found is None:
-            raise
-        cause = next((why for word, why in _CAUSES.items() if word in found[2]), "")
-        raise RunError(
-            f"loader process {found[1]} {found[2].strip()}{cause}: set sampling.workers=0 to load in the main process, "
-            "and continue with --resume auto"
-        ) from error
+    except Exception as error:
+        died = re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) ([^.]+)", str(error))
+        if died:
+            cause = next((why for word, why in _CAUSES.items() if word in died[2]), "")
+            raise RunError(
+                f"loader process {died[1]} {died[2].strip()}{cause}: set sampling.workers=0 to load in the main process, "
+                "and continue with --resume auto"
+            ) from error
+        if re.match(r"Caught \w+ in DataLoader worker process", str(error)):
+            cause = str(error).strip().splitlines()[-1]
+            raise RunError(f"a loader process failed ({cause}); `fewmask --debug train ...` shows where") from error
+        raise
 
 
 def batches(stream: BatchStream, start: int, stop: int, workers: int) -> Iterator[Batch]:

@@ -69,6 +69,11 @@ def _open(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.mem
     return values
 
 
+def _samples(folder: Path, *names: str) -> dict[str, str]:
+    """What arrays look like at a glance, so that one that is not what was made is noticed when the store is opened again."""
+    return {name: Stamp.of(folder / name).sample for name in names}
+
+
 class Store:
     """The prepared cases of one data set under one set of settings.
 
@@ -197,9 +202,9 @@ class Store:
                 return None
             record = Record.from_dict(stored["record"])
             _open(folder / "image.npy", record.shape, np.float32)
+            return record if stored["made"] == _samples(folder, *stored["made"]) else None
         except _UNREADABLE:
             return None
-        return record
 
     def _make_image(self, case_id: str, key: str) -> Record:
         with self._alone(case_id) as folder:
@@ -210,7 +215,8 @@ class Store:
             # Without the old key first gone, a crash here could leave a new array under it.
             (folder / "image.json").unlink(missing_ok=True)
             _save(folder / "image.npy", values)
-            write_json(folder / "image.json", {"case": case_id, "key": key, "record": record.to_dict()})
+            made = _samples(folder, "image.npy")
+            write_json(folder / "image.json", {"case": case_id, "key": key, "record": record.to_dict(), "made": made})
             return record
 
     @contextlib.contextmanager
@@ -246,7 +252,8 @@ class Store:
             stored = json.loads((folder / "label.json").read_text(encoding="utf-8"))
             _open(folder / "label.npy", record.shape, np.uint8)
             rows = np.load(folder / "foreground.npy", allow_pickle=False)
-            return bool(stored["key"] == key and len(rows) == stored["foreground"])
+            current = stored["key"] == key and len(rows) == stored["foreground"]
+            return bool(current and stored["made"] == _samples(folder, *stored["made"]))
         except _UNREADABLE:
             return False
 
@@ -259,4 +266,5 @@ class Store:
             (folder / "label.json").unlink(missing_ok=True)
             _save(folder / "label.npy", values)
             _save(folder / "foreground.npy", rows)
-            write_json(folder / "label.json", {"case": case_id, "key": key, "foreground": len(rows)})
+            made = _samples(folder, "label.npy", "foreground.npy")
+            write_json(folder / "label.json", {"case": case_id, "key": key, "foreground": len(rows), "made": made})

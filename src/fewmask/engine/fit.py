@@ -15,7 +15,7 @@ import torch
 
 from fewmask.config import TrainConfig
 from fewmask.data.batch import Batch
-from fewmask.data.sampling import batches, explained_deaths
+from fewmask.data.sampling import batches, explained_loaders
 from fewmask.engine.checkpoint import TrainState, load_latest, previous, save_state
 from fewmask.engine.distributed import Team, make_fabric, pooled_means, resolve_processes
 from fewmask.engine.interrupt import InterruptedRunError, Interruption
@@ -101,7 +101,7 @@ class Trainer:
         self._open_loggers()
         self.interruption = interruption or self.interruption
         try:
-            with contextlib.nullcontext() if interruption else self.interruption, explained_deaths():
+            with contextlib.nullcontext() if interruption else self.interruption, explained_loaders():
                 for index in range(self.state.phase, len(self.phases)):
                     self._run_phase(index, saved)
                     saved = None
