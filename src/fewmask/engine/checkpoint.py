@@ -119,10 +119,14 @@ def load_state(path: Path) -> dict[str, Any]:
     """
     try:
         with zipfile.ZipFile(path) as file:  # torch does not look at the checksums that it writes
+            if any(entry.compress_type for entry in file.infolist()):
+                raise ValueError("it holds compressed data, which torch never writes")
             if broken := file.testzip():
                 raise ValueError(f"{broken} is not what was written")
         values = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what a damaged or hostile file raises has no end: AttributeError, KeyError, struct.error ...
+    except (
+        Exception
+    ) as error:  # what a damaged or hostile file raises has no end: AttributeError, KeyError, struct.error ...
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RunError(
             f"{path} cannot be read as a checkpoint ({reason}): delete the run folder and train again"
