@@ -58,7 +58,7 @@ CHANGES = {
 def test_a_file_of_the_store_is(server, words, store, undisturbed, tmp_path, change, workers, name):
     if name != "image.npy" and change in ("truncated", "overwritten"):
         pytest.skip("as for the image")
-    run, settings = tmp_path / "run", {"train__iterations": 24, "sampling__foreground": 0.5}
+    run, settings = tmp_path / "run", {"train__iterations": 12, "sampling__foreground": 0.5}
     process = server.start(*words(run, store=store, sampling__workers=workers, **settings))
     process.reach(run, 2)
     changed = sorted(store.rglob(name))
