@@ -56,6 +56,11 @@ class PreprocessConfig(Section):
         description="box around what is not empty; needs no label. nonzero: voxels other than 0; body: largest bright component",
     )
     crop_margin: int = Field(4, ge=0, description="voxels left around the cropped box")
+    store: Literal["float32", "compact"] = Field(
+        "float32",
+        description="how prepared scans lie on disk, with no effect on their values. compact: one or two bytes a voxel where "
+        "a scan has few distinct values, as scans that are not resampled do; for data sets larger than the memory",
+    )
 
     @model_validator(mode="after")
     def _window_matches(self) -> Self:

@@ -7,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fewmask.config import AugmentConfig, SamplingConfig
+from fewmask.data.coded import Coded, encode
 from fewmask.data.sampling import LABELLED, UNLABELLED, BatchStream, Streams, batches, case_at, padding, read_patch
 from fewmask.errors import DataError
+from helpers import blobs
 from toys import MemorySource
 
 STILL = AugmentConfig(rotate_flip=False)
@@ -214,6 +216,35 @@ def test_any_number_of_processes_share_one_large_batch(seed, count, batch, world
         assert torch.equal(whole, torch.cat(parts))
     if count >= batch * world:
         assert len(set(drawn(batch * world)[0].tolist())) == batch * world, "no case twice in a batch"
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"intensity": 1.0}, {"rotate_degrees": 20.0}], ids=["turns", "intensity", "rotation"]
+)
+@pytest.mark.parametrize("shape", [(24, 20, 22), (12, 20, 22)], ids=["inside", "padded"])
+def test_coded_volumes_give_the_same_batches_bit_for_bit(shape, changes):
+    """Also a scan that is one grey all over, and whatever part of its volume a patch is a view of."""
+    whole = {"case_0": np.rint(blobs(shape)[0]), "case_1": np.full((1, *shape), 0.3, np.float32)}
+    labels = {name: (image[0] > 100).astype(np.uint8) for name, image in whole.items()}
+    coded = {name: Coded(*encode(image)) for name, image in whole.items()}
+    first, second = (
+        BatchStream(
+            MemorySource(images, labels),
+            Streams(list(whole), list(whole), 0),
+            (16, 16, 16),
+            SamplingConfig(),
+            AugmentConfig(**changes),
+            channels=1,
+            strong=True,
+        )
+        for images in (whole, coded)
+    )
+    for step in range(4):
+        one, other = first.batch(step), second.batch(step)
+        assert same(one, other)
+        assert torch.equal(one.unlabelled_strong, other.unlabelled_strong)
+        tensors = (one.labelled, one.labels, one.unlabelled, one.unlabelled_strong)
+        assert all(tensor.is_contiguous() for tensor in tensors), "whatever turned the patch"
 
 
 class Touched:

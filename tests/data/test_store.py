@@ -6,6 +6,7 @@ import shutil
 import zlib
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -24,6 +25,19 @@ from helpers import SHARED, write_dataset
 def dataset(tmp_path: Path) -> Dataset:
     # Uncompressed, so that a changed voxel leaves the file's size alone.
     return Dataset.open(write_dataset(tmp_path / "data", cases=2, unlabelled=1, classes=3, ending=".nii"))
+
+
+@pytest.fixture
+def whole_numbers(dataset: Dataset) -> Dataset:
+    """The same with whole-numbered voxels, as scanners store them."""
+    for case in dataset.cases.values():
+        for path in case.images:
+            scan = nibabel.load(path)
+            nibabel.Nifti1Image(np.rint(scan.get_fdata()).astype(np.int16), scan.affine).to_filename(path)
+    return dataset
+
+
+COMPACT = PreprocessConfig(store="compact")
 
 
 @pytest.fixture
@@ -186,17 +200,18 @@ def test_a_missing_scan_is_named(dataset: Dataset, root: Path) -> None:
         Store(root, dataset, PreprocessConfig()).image("case_000")
 
 
-@pytest.mark.parametrize("name", ["image.npy", "image.json", "label.npy", "label.json", "foreground.npy"])
+@pytest.mark.parametrize("name", ["image.npy", "table.npy", "image.json", "label.npy", "label.json", "foreground.npy"])
 @pytest.mark.parametrize("damage", ["cut", "empty", "gone", "garbage"])
-def test_damaged_files_are_made_anew(dataset: Dataset, root: Path, name: str, damage: str) -> None:
-    store = Store(root, dataset, PreprocessConfig())
+def test_damaged_files_are_made_anew(whole_numbers: Dataset, root: Path, name: str, damage: str) -> None:
+    dataset = whole_numbers
+    store = Store(root, dataset, COMPACT)
     expected = np.array(store.image("case_000")), np.array(store.label("case_000")), store.foreground("case_000")
     path = store.folder / "case_000" / name
     contents = path.read_bytes()
     path.unlink()
     if damage != "gone":
         path.write_bytes({"cut": contents[: len(contents) // 2], "empty": b"", "garbage": b"\x80garbage" * 99}[damage])
-    fresh = Store(root, dataset, PreprocessConfig())
+    fresh = Store(root, dataset, COMPACT)
     for got, wanted in zip(
         (fresh.image("case_000"), fresh.label("case_000"), fresh.foreground("case_000")), expected, strict=True
     ):
@@ -212,9 +227,12 @@ def test_damage_while_in_use_is_a_clear_error(dataset: Dataset, root: Path) -> N
         store.image("case_000")
 
 
-@pytest.mark.parametrize("dies_at", ["image.npy", "image.json", "label.npy", "foreground.npy", "label.json"])
-def test_a_killed_build_leaves_nothing_that_is_taken_for_whole(dataset, root, monkeypatch, dies_at) -> None:
-    old = Store(root, dataset, PreprocessConfig())
+@pytest.mark.parametrize(
+    "dies_at", ["table.npy", "image.npy", "image.json", "label.npy", "foreground.npy", "label.json"]
+)
+def test_a_killed_build_leaves_nothing_that_is_taken_for_whole(whole_numbers, root, monkeypatch, dies_at) -> None:
+    dataset = whole_numbers
+    old = Store(root, dataset, COMPACT)
     old.prepare(["case_000"], ["case_000"])
     original = dataset.cases["case_000"].images[0].read_bytes()
     change_a_voxel(dataset.cases["case_000"].images[0])
@@ -227,11 +245,11 @@ def test_a_killed_build_leaves_nothing_that_is_taken_for_whole(dataset, root, mo
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Path, "replace", dying)
-        Store(root, dataset, PreprocessConfig()).prepare(["case_000"], ["case_000"])
+        Store(root, dataset, COMPACT).prepare(["case_000"], ["case_000"])
     # The old scan comes back: whatever the interrupted build left must not be served under its key.
     dataset.cases["case_000"].images[0].write_bytes(original)
-    store = Store(root, dataset, PreprocessConfig())
-    image, record = Preprocessor(PreprocessConfig(), 3).image(dataset.read("case_000"))
+    store = Store(root, dataset, COMPACT)
+    image, record = Preprocessor(COMPACT, 3).image(dataset.read("case_000"))
     np.testing.assert_array_equal(store.image("case_000"), image)
     np.testing.assert_array_equal(store.label("case_000"), dataset.read_label("case_000").data)
     assert not [path for path in store.folder.rglob("*") if path.name.startswith(".partial")]
@@ -246,9 +264,49 @@ def test_arrays_are_mapped_not_loaded(dataset: Dataset, root: Path) -> None:
     assert not store.image("case_000").flags.writeable
 
 
+def test_whole_numbered_scans_take_a_byte_a_voxel_and_lose_nothing(whole_numbers: Dataset, root: Path) -> None:
+    store = Store(root, whole_numbers, COMPACT)
+    image, _ = Preprocessor(PreprocessConfig(), 3).image(whole_numbers.read("case_000"))
+    np.testing.assert_array_equal(np.array(store.image("case_000")).view(np.uint32), image.view(np.uint32))
+    codes = np.load(store.folder / "case_000" / "image.npy", mmap_mode="r")
+    assert (codes.dtype, codes.shape) == (np.uint8, image.shape)
+    part = (slice(None), slice(2, 6), slice(3, 7), slice(1, 4))
+    np.testing.assert_array_equal(store.image("case_000")[part], image[part])
+
+
+def test_scans_are_float_where_resampled_or_by_default(whole_numbers: Dataset, root: Path) -> None:
+    config = PreprocessConfig(spacing=(1.3, 1.1, 0.9), store="compact")
+    store = Store(root, whole_numbers, config)
+    image, _ = Preprocessor(config, 3).image(whole_numbers.read("case_000"))
+    assert isinstance(store.image("case_000"), np.memmap)
+    np.testing.assert_array_equal(store.image("case_000"), image)
+    assert isinstance(Store(root, whole_numbers, PreprocessConfig()).image("case_000"), np.memmap)
+
+
+def test_files_stay_mapped_until_they_are_replaced(dataset: Dataset, root: Path) -> None:
+    store = Store(root, dataset, PreprocessConfig())
+    first = store.image("case_000")
+    assert store.image("case_000") is first
+    path = store.folder / "case_000" / "image.npy"
+    other = shutil.copy(path, path.with_name("other.npy"))  # has another time
+    Path(other).replace(path)
+    second = store.image("case_000")
+    assert second is not first and store.image("case_000") is second
+    np.testing.assert_array_equal(second, first)
+
+
+def test_only_so_many_files_stay_mapped(dataset: Dataset, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "MOST_OPEN", 2)
+    store = Store(root, dataset, PreprocessConfig())
+    for case_id in ("case_000", "case_001", "extra_000") * 2:
+        assert store.image(case_id).shape[1:] == store.shape(case_id)
+        assert len(store._maps) <= 2
+
+
 def test_a_pickled_store_trusts_what_was_checked(dataset: Dataset, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(root, dataset, PreprocessConfig())
     store.prepare(["case_000"], ["case_000"])
+    assert store.image("case_000").nbytes > len(pickle.dumps(store)), "maps are opened anew, not copied"
     copy = pickle.loads(pickle.dumps(store))
     monkeypatch.setattr(fingerprint, "file_digest", lambda path: pytest.fail(f"{path} was read again"))
     np.testing.assert_array_equal(copy.image("case_000"), store.image("case_000"))

@@ -18,14 +18,17 @@ Array = NDArray[Any]
 def augment(
     image: Array, label: Array | None, config: AugmentConfig, rng: np.random.Generator
 ) -> tuple[Array, Array | None]:
-    """A random variant of a patch; image and label move together, intensities change in the image alone."""
+    """A random variant of a patch; image and label move together, intensities change in the image alone.
+
+    What is only turned and flipped comes back as a view.
+    """
     if config.rotate_degrees:
         image, label = rotate(image, label, rng.uniform(-config.rotate_degrees, config.rotate_degrees))
     if config.rotate_flip:
         image, label = rotate_flip(image, label, rng, always_flip=config.always_flip)
     if config.intensity and rng.random() < config.intensity:
         image = change_intensity(image, rng)
-    return np.ascontiguousarray(image), None if label is None else np.ascontiguousarray(label)
+    return image, label
 
 
 def rotate_flip(

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from fewmask.config import AugmentConfig, SamplingConfig
 from fewmask.data.augment import augment, strong_view
 from fewmask.data.batch import Batch
+from fewmask.data.coded import Volume
 from fewmask.errors import FewmaskError, RunError
 
 Array = NDArray[Any]
@@ -35,11 +36,11 @@ _CAUSES = {
 class CaseSource(Protocol):
     """Where patches come from; `fewmask.data.store.Store` is one."""
 
-    def image(self, case: str) -> Array:
-        """Preprocessed image ``(C, *S)``, memory-mapped."""
+    def image(self, case: str) -> Volume:
+        """Preprocessed image ``(C, *S)``, of which only what is indexed is read."""
 
-    def label(self, case: str) -> Array:
-        """Its label ``(*S)``, memory-mapped."""
+    def label(self, case: str) -> Volume:
+        """Its label ``(*S)``, likewise."""
 
     def foreground(self, case: str) -> Array:
         """Sampled foreground voxels ``(n, 1 + dims)``: class, then index."""
@@ -75,17 +76,23 @@ def padding(shape: Sequence[int], patch: Sequence[int], margin: int) -> list[int
     return [max(lack // 2 + margin, -(-lack // 2)) if lack >= 0 else 0 for lack in lacks]
 
 
-def read_patch(volume: Array, start: Sequence[int], patch: Sequence[int], pad: Sequence[int]) -> Array:
-    """The patch at ``start`` of the padded volume, reading only its voxels. Leading axes beyond the patch's are kept whole."""
+def read_patch(volume: Volume, start: Sequence[int], patch: Sequence[int], pad: Sequence[int]) -> Array:
+    """The patch at ``start`` of the padded volume, reading only its voxels. Leading axes beyond the patch's are kept whole.
+
+    Where nothing is padded it is what indexing the volume gives, for an array a view.
+    """
     lead = volume.ndim - len(patch)
-    result = np.zeros((*volume.shape[:lead], *patch), volume.dtype)
     source, target = [slice(None)] * lead, [slice(None)] * lead
     for first, size, before, side in zip(start, patch, pad, volume.shape[lead:], strict=True):
         # A wide margin can put the whole patch beside the volume: both slices are empty then.
         low, high = (min(max(edge - before, 0), side) for edge in (first, first + size))
         source.append(slice(low, high))
         target.append(slice(low - first + before, high - first + before))
-    result[tuple(target)] = volume[tuple(source)]
+    inside: Array = volume[tuple(source)]
+    if inside.shape[lead:] == tuple(patch):
+        return inside
+    result = np.zeros((*volume.shape[:lead], *patch), volume.dtype)
+    result[tuple(target)] = inside
     return result
 
 
@@ -148,10 +155,9 @@ class BatchStream(Dataset[Batch | FewmaskError]):
         labelled = [self._labelled(position, case) for position, case in known]
         views = [self._unlabelled(position, case) for position, case in others]
         strong = self._stack([view for _, view in views if view is not None]) if self.strong else None
-        labels = [torch.from_numpy(label.astype(np.int64)) for _, label in labelled]
         return Batch(
             labelled=self._stack([image for image, _ in labelled]),
-            labels=torch.stack(labels) if labels else torch.zeros((0, *self.patch_size), dtype=torch.int64),
+            labels=self._stack([label for _, label in labelled], ()).long(),
             unlabelled=self._stack([image for image, _ in views]),
             unlabelled_strong=strong,
             cases=tuple(case for _, case in (*known, *others)),
@@ -183,7 +189,7 @@ class BatchStream(Dataset[Batch | FewmaskError]):
         volume = self.source.image(case)
         pad, start = self._place(volume.shape[1:], rng, None)
         image, _ = augment(read_patch(volume, start, self.patch_size, pad), None, self.augmentation, rng)
-        return image, strong_view(image, rng) if self.strong else None
+        return image, strong_view(np.ascontiguousarray(image), rng) if self.strong else None
 
     def _foreground_voxel(self, case: str, rng: np.random.Generator) -> list[int] | None:
         if rng.random() >= self.sampling.foreground:
@@ -203,10 +209,12 @@ class BatchStream(Dataset[Batch | FewmaskError]):
         moved = None if centre is None else [c + before for c, before in zip(centre, pad, strict=True)]
         return pad, patch_start(padded, self.patch_size, rng, moved)
 
-    def _stack(self, images: list[Array]) -> torch.Tensor:
-        if not images:
-            return torch.zeros((0, self.channels, *self.patch_size))
-        return torch.from_numpy(np.stack(images))
+    def _stack(self, parts: list[Array], channels: tuple[int, ...] | None = None) -> torch.Tensor:
+        lead = (self.channels,) if channels is None else channels
+        batch = np.empty((len(parts), *lead, *self.patch_size), parts[0].dtype if parts else np.float32)
+        for place, part in zip(batch, parts, strict=True):
+            place[...] = part  # np.stack would keep the axes in memory as a turn has left them
+        return torch.from_numpy(batch)
 
 
 def _leave_signals_to_main(worker: int) -> None:

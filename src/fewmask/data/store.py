@@ -1,7 +1,8 @@
 """Prepared cases on disk as memory-mapped arrays: preparing happens once, and a patch is read without its volume.
 
 ``root/<settings>/<case>/`` holds ``image.npy`` with ``image.json``, and for cases whose label was asked for
-``label.npy`` and ``foreground.npy`` with ``label.json``. The JSON file carries a key made of the settings and the bytes
+``label.npy`` and ``foreground.npy`` with ``label.json``. Under ``preprocess.store: compact`` an image of few distinct values is stored
+as codes, and ``table.npy`` turns them into float32 (see `fewmask.data.coded`). The JSON file carries a key made of the settings and the bytes
 of the input files, and is written last: an array without it, or with another key, counts as not there and is made anew.
 Processes that share a store prepare a case one after the other, and find it done when their turn comes.
 """
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from fewmask.config import PreprocessConfig
+from fewmask.data.coded import CODES, Coded, Volume, encode
 from fewmask.data.dataset import Dataset
 from fewmask.data.fingerprint import Stamp, digest, folder_name, input_key
 from fewmask.data.preprocess import Preprocessor, resolve_spacing
@@ -29,6 +31,7 @@ VERSION = (
     1  # raise it when preprocessing gives other numbers for the same settings: every stored case is then made anew
 )
 FOREGROUND_VOXELS = 10_000
+MOST_OPEN = 4096  # files kept mapped; Linux allows a process 65530 mappings
 
 _UNREADABLE = (OSError, ValueError, EOFError, KeyError, TypeError)  # what damaged .npy and .json files raise
 
@@ -61,12 +64,20 @@ def _save(path: Path, values: np.ndarray) -> None:
         np.save(temporary, values)
 
 
-def _open(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> np.memmap[Any, Any]:
-    """A stored array whose last axes must be ``shape``; a file shorter than its header says raises ValueError."""
+def _open(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> Volume:
+    """A stored array whose last axes must be ``shape``, decoded as it is read where it is coded.
+
+    Raises:
+        ValueError: it is something else, or a file is shorter than its header says.
+    """
     values = np.load(path, mmap_mode="r", allow_pickle=False)
-    if not isinstance(values, np.memmap) or values.shape[-len(shape) :] != shape or values.dtype != dtype:
-        raise ValueError(f"holds {values.dtype} {values.shape}")
-    return values
+    if not isinstance(values, np.memmap):
+        raise ValueError("holds several arrays")
+    coded = dtype is np.float32 and values.dtype in CODES
+    volume = Coded(values, np.load(path.with_name("table.npy"), allow_pickle=False)) if coded else values
+    if volume.shape[-len(shape) :] != shape or volume.dtype != dtype:
+        raise ValueError(f"holds {volume.dtype} {volume.shape}")
+    return volume
 
 
 def _samples(folder: Path, *names: str) -> dict[str, str]:
@@ -78,7 +89,9 @@ class Store:
     """The prepared cases of one data set under one set of settings.
 
     Asking for a case that is not prepared, or whose input files have changed, prepares it. Each case is checked once in
-    the life of a store; from then on only the size and time of its arrays are looked at. A store can be pickled to loader processes.
+    the life of a store; from then on only the size and time of its arrays are looked at. Files stay mapped, so that reading another
+    patch is no more than a copy out of the memory in which the system keeps the file, one for all loader processes. A store can be
+    pickled to these.
 
     Args:
         root: folder for stores; several settings and data sets can share it.
@@ -103,6 +116,10 @@ class Store:
         self._images: dict[str, tuple[str, Record]] = {}
         self._labels: set[str] = set()
         self._stamps: dict[Path, Stamp] = {}
+        self._maps: dict[Path, tuple[Stamp, Volume]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_maps": {}}  # a pickled map would be the whole array
 
     def prepare(
         self, images: Iterable[str], labels: Iterable[str], progress: Callable[[int, int], None] | None = None
@@ -125,11 +142,11 @@ class Store:
             if progress is not None:
                 progress(done, len(jobs))
 
-    def image(self, case_id: str) -> np.memmap[Any, Any]:
+    def image(self, case_id: str) -> Volume:
         """The prepared image ``(C, *P)`` float32, mapped: only what is indexed is read."""
         return self._mapped(case_id, "image.npy", np.float32)
 
-    def label(self, case_id: str) -> np.memmap[Any, Any]:
+    def label(self, case_id: str) -> Volume:
         """The prepared label map ``(*P)`` uint8, mapped."""
         self._label(case_id)
         return self._mapped(case_id, "label.npy", np.uint8)
@@ -166,14 +183,20 @@ class Store:
             "and it is prepared anew where need be"
         )
 
-    def _mapped(self, case_id: str, name: str, dtype: type[np.generic]) -> np.memmap[Any, Any]:
+    def _mapped(self, case_id: str, name: str, dtype: type[np.generic]) -> Volume:
         path, shape = self._case_folder(case_id) / name, self.shape(case_id)
-        try:
-            values = _open(path, shape, dtype)
-        except _UNREADABLE as error:
-            raise self._damaged(path) from error
         self._check_unchanged(path)
-        return values
+        stamp, volume = self._maps.get(path, (None, None))
+        if volume is None or stamp is not self._stamps[path]:
+            try:
+                volume = _open(path, shape, dtype)
+            except _UNREADABLE as error:
+                raise self._damaged(path) from error
+            self._check_unchanged(path)
+            if len(self._maps) >= MOST_OPEN:
+                self._maps.clear()
+            self._maps[path] = (self._stamps[path], volume)
+        return volume
 
     def _check_unchanged(self, path: Path) -> None:
         """See that an array still is the one that was checked; a copy, or one that was only touched, will do.
@@ -214,8 +237,11 @@ class Store:
             values, record = self._preprocessor.image(self.dataset.read(case_id))
             # Without the old key first gone, a crash here could leave a new array under it.
             (folder / "image.json").unlink(missing_ok=True)
-            _save(folder / "image.npy", values)
-            made = _samples(folder, "image.npy")
+            coded = encode(values) if self.config.store == "compact" else None
+            arrays = {"image.npy": values} if coded is None else {"table.npy": coded[1], "image.npy": coded[0]}
+            for name, array in arrays.items():
+                _save(folder / name, array)
+            made = _samples(folder, *arrays)
             write_json(folder / "image.json", {"case": case_id, "key": key, "record": record.to_dict(), "made": made})
             return record
 

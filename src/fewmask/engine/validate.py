@@ -35,7 +35,7 @@ def validation_dice(
     fast = accelerate(predictor, config.engine, device)
     own: list[float] = []
     for case in cases[team.rank :: team.world]:
-        image = torch.from_numpy(store.image(case).copy())
+        image = torch.from_numpy(np.array(store.image(case)))
         slabs = probability_slabs(
             image,
             fast,
@@ -45,7 +45,8 @@ def validation_dice(
             window_batch=config.window_batch,
             device=device,
         )
-        labels, reference = np.concatenate([most_likely(slab.numpy()) for _, slab in slabs]), store.label(case)
+        labels = np.concatenate([most_likely(slab.numpy()) for _, slab in slabs])
+        reference = np.array(store.label(case))
         for label in range(1, task.num_classes):
             mine, theirs = labels == label, reference == label
             size = int(mine.sum() + theirs.sum())
