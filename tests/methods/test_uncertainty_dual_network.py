@@ -100,7 +100,7 @@ def test_the_whole_loss_is_the_sum_of_its_terms():
     parts.append(0.0286505 * (contrast[0] + contrast[1]) / 2)
     torch.manual_seed(5)
     step = method(batch, Progress(50, 100))
-    assert step.loss.item() == pytest.approx(sum(float(part) for part in parts), rel=1e-5)
+    assert step.loss.item() == pytest.approx(sum(part.item() for part in parts), rel=1e-5)
 
 
 def test_what_the_release_trains():
@@ -150,3 +150,9 @@ def test_settings_out_of_range_are_refused():
             build(**wrong)
     with pytest.raises(ConfigError, match="did you mean 'percentile'"):
         method_config(MethodSection(name=NAME, percentil=30))
+
+
+def test_half_a_ramp_keeps_the_other_half_of_the_methods_default():
+    config = method_config(MethodSection(name=NAME, cps={"shape": "gaussian"}))
+    assert (config.cps.shape, config.cps.weight) == ("gaussian", 1.0)
+    assert config.efs == method_config(MethodSection(name=NAME)).efs

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fewmask.components.losses import supervised_loss
-from fewmask.config import MethodSection, NetworkConfig, Section, validate
+from fewmask.config import MethodSection, NetworkConfig, Section, merge, validate
 from fewmask.data.batch import Batch
 from fewmask.errors import ConfigError
 from fewmask.networks import Network, build_network
@@ -187,7 +187,10 @@ def method_config(section: MethodSection) -> MethodConfig:
     Raises:
         ConfigError: unknown method, unknown setting (with the nearest valid one) or a value out of range.
     """
-    config: MethodConfig = validate(METHODS[section.name].Config, section.settings(), f"method {section.name}")
+    kind = METHODS[section.name].Config
+    # Half a ramp takes its other half from the method's default, not from that of all ramps.
+    settings = merge(kind().model_dump(mode="json"), section.settings())
+    config: MethodConfig = validate(kind, settings, f"method {section.name}")
     return config
 
 
