@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from fewmask.errors import ConfigError
-from fewmask.explain import explain
+from fewmask.explain import explain_all
 
 
 def _as_tuple(value: Any) -> Any:
@@ -210,12 +210,12 @@ def validate(model: type[Section], values: Mapping[str, Any], where: str) -> Any
         where: what the values came from; opens the error.
 
     Raises:
-        ConfigError: names every wrong key with the nearest valid one, and every wrong value with the reason.
+        ConfigError: names the wrong keys with the nearest valid one, and the wrong values with the reason.
     """
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise ConfigError(f"{where}: {'; '.join(explain(model, e) for e in error.errors())}") from None
+        raise ConfigError(f"{where}: {explain_all(model, error.errors())}") from None
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -228,12 +228,19 @@ class _PlainLoader(yaml.SafeLoader):
         node: yaml.Node | None = super().compose_node(parent, index)
         return node
 
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping in which no key occurs twice: the last would win in silence."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := next((key for number, key in enumerate(keys) if key in keys[:number]), None):
+            raise yaml.YAMLError(f"the key {twice!r} is there twice")
+        return super().construct_mapping(node, deep)
+
 
 def safe_yaml(text: str) -> Any:
     """Plain values from YAML text.
 
     Raises:
-        yaml.YAMLError, ValueError, RecursionError: it is no YAML, or holds Python objects, aliases, impossible dates or a tower of brackets.
+        yaml.YAMLError, ValueError, RecursionError: it is no YAML, or holds Python objects, aliases, impossible dates, a key twice or a tower of brackets.
     """
     return yaml.load(text, _PlainLoader)
 
@@ -249,7 +256,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: is not valid YAML ({' '.join(str(error).split())})") from None
+        raise ConfigError(f"{path}: is not valid YAML ({' '.join(str(error).split())}); mend it") from None
     if not isinstance(values or {}, dict):
         raise ConfigError(f"{path}: must hold 'key: value' pairs, but holds a {type(values).__name__}")
     return values or {}
@@ -279,7 +286,7 @@ def parse_assignment(text: str) -> dict[str, Any]:
     try:
         nested: Any = safe_yaml(value)
     except (yaml.YAMLError, ValueError, RecursionError):
-        raise ConfigError(f"--set {text!r}: the value {value!r} is not valid YAML") from None
+        raise ConfigError(f"--set {text[:80]!r}: the value is not valid YAML; put quotes around it") from None
     for part in reversed(key.strip().split(".")):
         nested = {part: nested}
     return dict(nested)

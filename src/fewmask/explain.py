@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel
 
 from fewmask.errors import nearest
+
+MOST_SHOWN = 4  # wrong entries that are listed; mending those shows the others
+_SHORT = reprlib.Repr()  # a value may be as long as its file
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxstring, _SHORT.maxother = 1, 6, 100, 100
+
+
+def explain_all(model: type[BaseModel], errors: Sequence[Mapping[str, Any]]) -> str:
+    """All entries of pydantic's ``ValidationError.errors()``, cut to what can be read; see `explain`."""
+    shown = [explain(model, error) for error in errors[:MOST_SHOWN]]
+    more = [f"and {len(errors) - MOST_SHOWN} more"] if len(errors) > MOST_SHOWN else []
+    return "; ".join(shown + more)
 
 
 def explain(model: type[BaseModel], error: Mapping[str, Any]) -> str:
@@ -24,7 +36,7 @@ def explain(model: type[BaseModel], error: Mapping[str, Any]) -> str:
         advice = f"did you mean {' or '.join(map(repr, inside))}?" if inside else nearest(path[-1], fields)
         return f"unknown key {'.'.join(path)!r}, {advice}"
     place = ".".join(part for part in path if part.isidentifier() or part.isdigit()) or "the config"
-    return f"{place}: {error['msg'].removeprefix('Value error, ')} (got {error['input']!r})"
+    return f"{place}: {error['msg'].removeprefix('Value error, ')} (got {_SHORT.repr(error['input'])})"
 
 
 def _fields(model: type[BaseModel], path: list[str]) -> list[str]:

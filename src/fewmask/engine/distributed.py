@@ -87,6 +87,9 @@ def make_fabric(config: TrainConfig) -> Any:
     on_cpu = config.accelerator == "cpu" or not gpus
     if on_cpu and config.precision == "fp16":
         raise ConfigError("train.precision fp16 needs a GPU: on a CPU use fp32, or bf16 for speed")
+    most = max(os.cpu_count() or 1, 2)
+    if on_cpu and config.devices > most:
+        raise ConfigError(f"train.devices is {config.devices}, but this machine has no GPU: ask for at most {most}")
     if not on_cpu and config.devices > gpus:
         raise ConfigError(f"train.devices is {config.devices}, but torch sees {gpus} GPUs: ask for as many")
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it announces every process
