@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fewmask.config import Experiment, load_experiment
 from fewmask.data.split import Split
-from fewmask.errors import ConfigError, RunError, nearest
-from fewmask.files import PARTIAL, make_folder, sweep, write_json, write_text
+from fewmask.errors import ConfigError, DataError, RunError, nearest
+from fewmask.files import PARTIAL, make_folder, read_json, sweep, write_json, write_text
 from fewmask.locks import NAME as LOCK
 from fewmask.locks import locked
 from fewmask.task import Task
 
+T = TypeVar("T")
 FREE = ("sampling.workers", "train.accelerator", "train.log_every", "train.checkpoint_every", "train.tensorboard")
 PACKAGES = ("fewmask", "torch", "lightning-fabric", "numpy", "scipy", "nibabel", "SimpleITK")
 
@@ -105,19 +105,28 @@ class RunFolder:
 
     def experiment(self) -> Experiment:
         """The resolved config of the run."""
-        return load_experiment(self.config)
+        return self._usable(self.config, lambda: load_experiment(self.config))
 
     def task(self) -> Task:
         """The task that the networks were built for."""
-        return Task.from_dict(self._json("task.json"))
+        return self._usable(self.path / "task.json", lambda: Task.from_dict(self._json("task.json")))
 
     def split(self) -> Split:
         """Which cases were labelled, unlabelled, for validation and for test."""
-        return Split.model_validate(self._json("split.json"))
+        path = self.path / "split.json"
+        return self._usable(path, lambda: Split.from_values(self._json("split.json"), str(path)))
 
     def dataset(self) -> dict[str, Any]:
         """Name, classes, channels and file ending of the data set, and its folder at the time of training."""
-        return self._json("dataset.json")
+        return self._usable(self.path / "dataset.json", lambda: _description(self._json("dataset.json")))
+
+    def _usable(self, path: Path, read: Callable[[], T]) -> T:
+        """What ``read`` makes of a file of the run; a file that is not as it was written is the run's fault, not the user's."""
+        try:
+            return read()
+        except (ConfigError, DataError, TypeError, ValueError, KeyError, AttributeError) as error:
+            reason = f"lacks {error}" if isinstance(error, KeyError) else str(error).removeprefix(f"{path}: ")
+            raise RunError(f"{path}: is not as a training wrote it ({reason}); copy the run folder anew") from None
 
     def weights(self, which: str = "auto") -> Path:
         """The file with the predictor's weights.
@@ -164,10 +173,17 @@ class RunFolder:
 
     def _json(self, name: str) -> dict[str, Any]:
         try:
-            values: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+            values: dict[str, Any] = read_json(self.path / name)
+        except (OSError, ValueError) as error:
             raise RunError(f"{self.path / name} cannot be read ({error}): the run folder is not complete") from None
         return values
+
+
+def _description(values: dict[str, Any]) -> dict[str, Any]:
+    for key in ("channel_names", "class_names"):
+        if not isinstance(values[key], list) or not all(isinstance(name, str) for name in values[key]):
+            raise ValueError(f"{key} is {values[key]!r}")
+    return values
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -28,6 +28,7 @@ import pytest
 
 from program import call_main
 
+TRAIN = "train heart --output new --set train.iterations=1"  # soon over, should nothing stop it
 LONGEST = 700  # characters of an error
 
 

@@ -1,9 +1,8 @@
 """Broken settings, recipes and options: exit code 2, whatever the verb."""
 
 from corpus.faults import at, folder, nothing, written
-from corpus.harness import Case, each
+from corpus.harness import TRAIN, Case, each
 
-TRAIN = "train heart --output new"
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
@@ -141,14 +140,8 @@ RECIPES = [
     recipe(
         "a file with a tag that builds an object", "train: !!python/object/apply:os.abort []\n", "is not valid YAML"
     ),
-    recipe("a YAML bomb as a key", BOMB, "unknown key"),
-    recipe("a YAML bomb as a value", BOMB.replace("i: ", "train: ", 1), "train"),
-    recipe(
-        "a YAML bomb in a list",
-        BOMB.replace("i: ", "sampling: {patch_size: &i ", 1).rstrip().replace("&i &i", "&i") + "}\n",
-        "patch_size",
-    ),
-    recipe("a mapping within itself", "train: &t {lr: *t}\n", "train.lr"),
+    recipe("a YAML bomb", BOMB, "write the value out"),
+    recipe("a mapping within itself", "train: &t {lr: *t}\n", "write the value out"),
     recipe("10 000 open brackets in a file", "[" * 10_000, "is not valid YAML"),
     Case("a folder as a recipe", at("my.yaml", folder), f"{TRAIN} --recipe my.yaml", "my.yaml", "give a YAML file", 2),
 ]

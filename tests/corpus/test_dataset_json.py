@@ -3,7 +3,7 @@
 import json
 
 from corpus.faults import at, entries, folder, gone, link_to, written
-from corpus.harness import Case, each
+from corpus.harness import TRAIN, Case, each
 
 SPLIT = {"labelled": ["case_000"], "unlabelled": ["case_001"], "test": ["test_000"]}
 WRITE = "write something such as"
@@ -20,7 +20,7 @@ def labels(name, remedy, values):
 
 DESCRIPTIONS = [
     description("no dataset.json", "write one such as", gone),
-    description("no dataset.json, to train", "write one such as", gone, "train heart --output new"),
+    description("no dataset.json, to train", "write one such as", gone, TRAIN),
     description("an empty dataset.json", WRITE, written("")),
     description("a folder called dataset.json", WRITE, folder),
     description("a link to itself", WRITE, link_to("dataset.json")),
@@ -73,7 +73,7 @@ DESCRIPTIONS = [
 
 def splits(name, remedy, content):
     fault = written(content if isinstance(content, str) else json.dumps({"splits": {"a": content}}))
-    return Case(name, at("heart/splits.json", fault), "train heart --split a --output new", "heart/splits.json", remedy)
+    return Case(name, at("heart/splits.json", fault), f"{TRAIN} --split a", "heart/splits.json", remedy)
 
 
 SPLITS = [
@@ -108,7 +108,7 @@ SPLITS = [
     Case(
         "more labels than there are",
         lambda place: None,
-        "train heart --labelled 4 --output new",
+        f"{TRAIN} --labelled 4",
         "heart",
         "ask for fewer",
     ),
@@ -119,7 +119,7 @@ SPLITS = [
         "heart",
         "raise labelled or lower validation",
     ),
-    Case("no label to learn from", at("heart/labelsTr", gone), "train heart --output new", "heart", "add at least one"),
+    Case("no label to learn from", at("heart/labelsTr", gone), TRAIN, "heart", "add at least one"),
 ]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from corpus.faults import AFFINE, cut, nifti, noise, written
-from corpus.harness import Case
+from corpus.harness import TRAIN, Case
 
 MASK = (noise() > 50).astype(np.float32)
 INTEGERS = np.int64  # of 64 bits: what numpy makes of a mask unless told
@@ -44,7 +44,7 @@ FAULTS = {
 }
 COMMANDS = {
     "check": ("check heart", "heart/labelsTr/case_001.nii.gz"),
-    "train": ("train heart --output new", "heart/labelsTr/case_001.nii.gz"),
+    "train": (TRAIN, "heart/labelsTr/case_001.nii.gz"),
     "evaluate": ("evaluate runs/heart/predictions heart/labelsTs", "runs/heart/predictions/test_001.nii.gz"),
 }
 

@@ -53,6 +53,10 @@ def first(tensors):
     return next(iter(tensors))
 
 
+def last(tensors):
+    return [name for name, values in tensors.items() if values.is_floating_point()][-1]
+
+
 PREDICTION = [
     Case("no run", nothing, "predict heart heart/imagesTs out", "heart", "give the --output folder of a fewmask train"),
     Case(
@@ -85,7 +89,7 @@ PREDICTION = [
     weights("one tensor less", lambda t: t.pop(first(t)) and t, "does not fit the run's config"),
     weights("one tensor more", lambda t: t | {"more": torch.zeros(1)}, "does not fit the run's config"),
     weights("a tensor of another shape", lambda t: t | {first(t): torch.zeros(3, 3)}, "does not fit the run's config"),
-    weights("weights that are NaN", lambda t: t | {first(t): t[first(t)] * float("nan")}, "finite"),
+    weights("weights that are NaN", lambda t: t | {last(t): t[last(t)] * float("nan")}, "finite"),
     weights(
         "weights that are whole numbers",
         lambda t: {k: v.to(torch.int8) for k, v in t.items()},
@@ -107,8 +111,14 @@ PREDICTION = [
     run("no description", "dataset.json", gone, "not complete"),
     run("a description without channels", "dataset.json", entries(channel_names=None), "copy the run folder anew"),
     run("a description that is null", "dataset.json", written("null"), "copy the run folder anew"),
-    run("half a config", "config.yaml", cut(300), ""),
-    run("an empty config", "config.yaml", written(""), ""),
+    run("half a config", "config.yaml", cut(300), "copy the run folder anew"),
+    Case(
+        "an empty config",
+        at("runs/heart/config.yaml", written("")),
+        PREDICT,
+        "runs/heart",
+        "does not fit the run's config",
+    ),
     run("a config of another version", "config.yaml", written("training: {lr: 1}\n"), "unknown key"),
     run(
         "a config that builds objects",
@@ -116,7 +126,12 @@ PREDICTION = [
         written("train: !!python/object/apply:os.abort []\n"),
         "not valid YAML",
     ),
-    run("a method that is not here", "config.yaml", written("method: {name: secret}\n"), "there is no method"),
+    run(
+        "a method that is not here",
+        "config.yaml",
+        written("method: {name: secret}\n"),
+        "install the version of the training",
+    ),
     run("NUL bytes for a config", "config.yaml", written(bytes(100)), "not valid YAML"),
 ]
 RESUMPTION = [

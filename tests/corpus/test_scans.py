@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from corpus.faults import cut, flipped, nifti, noise, with_voxel, written
-from corpus.harness import Case
+from corpus.harness import TRAIN, Case
 
 AGAIN = "copy or export it anew"
 FLAT = np.array([[1.0, 2, 0, 0], [2, 4, 0, 0], [0, 0, 1.5, 0], [0, 0, 0, 1]])  # two axes in one direction
@@ -43,7 +43,7 @@ FAULTS = {
 }
 COMMANDS = {
     "check": ("check heart", "heart/imagesTr/case_001_0000.nii.gz"),
-    "train": ("train heart --output new", "heart/imagesTr/case_001_0000.nii.gz"),
+    "train": (TRAIN, "heart/imagesTr/case_001_0000.nii.gz"),
     "predict": ("predict runs/heart heart/imagesTr/case_001_0000.nii.gz out", "heart/imagesTr/case_001_0000.nii.gz"),
 }
 

@@ -8,11 +8,10 @@ import re
 import shlex
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.console import Console
 
 
@@ -42,7 +41,8 @@ def say(text: str, style: str | None = None) -> None:
 
 
 def say_next(*words: str | Path) -> None:
-    """The last line of a verb: what to type next."""
+    """The last line of a verb: what to type next; a path that looks like an option is written so that it does not."""
+    words = tuple(f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else word for word in words)
     say(f"next: {shlex.join(str(word) for word in words)}", style="bold")
 
 

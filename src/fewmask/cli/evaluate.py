@@ -74,10 +74,11 @@ def evaluate(
 
 def _settings(predictions: Path) -> EvaluationConfig:
     """The evaluation settings of the run that the predictions lie in, or the defaults."""
-    from fewmask.config import EvaluationConfig, load_experiment
+    from fewmask.config import EvaluationConfig
+    from fewmask.run_folder import RunFolder
 
-    config = _folder(predictions).parent / "config.yaml"
-    return load_experiment(config).evaluation if config.is_file() else EvaluationConfig()
+    run = RunFolder(_folder(predictions).parent)
+    return run.experiment().evaluation if run.started else EvaluationConfig()
 
 
 def _class_names(predictions: Path, reference: Path) -> tuple[str, ...] | None:

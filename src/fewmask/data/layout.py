@@ -91,7 +91,7 @@ def _images(folder: Path, ending: str, channels: int, listing: Listing) -> dict[
         if sorted(files) not in ([0], list(range(channels))):
             there = ", ".join(f"_{number:04d}" for number in sorted(files))
             wanted = "_0000" if channels == 1 else f"_0000 to _{channels - 1:04d}"
-            message = f"has the channel files {there}, but dataset.json asks for {wanted}"
+            message = f"has the channel files {there}, but dataset.json asks for {wanted}; rename them"
             listing.problems.append(Problem("error", case_id, images[case_id][0], message))
     return images
 
@@ -109,6 +109,8 @@ def _labels(folder: Path, ending: str, listing: Listing) -> dict[str, Path]:
 def _names(folder: Path, companions: tuple[str, ...], listing: Listing) -> list[str]:
     """Names in a folder but hidden ones, ``companions`` and unsafe ones, unordered; none where there is no folder."""
     if not folder.is_dir():
+        if os.path.lexists(folder):
+            listing.problems.append(Problem("error", None, folder, "is no folder; put one of that name in its place"))
         return []
     with os.scandir(folder) as entries:
         names = [

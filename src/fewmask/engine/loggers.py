@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from fewmask.errors import ConfigError
+from fewmask.errors import ConfigError, RunError
 from fewmask.files import append_text, write_text
 
 
@@ -23,16 +23,20 @@ class Logger(Protocol):
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """The rows of a metrics.csv as text, as far as they are whole; empty where there is no file."""
+    """The rows of a metrics.csv as text, as far as they are whole; empty where there is no file.
+
+    Raises:
+        RunError: it is no table at all.
+    """
     if not path.exists():
         return []
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]  # a last line without an end may have lost digits
-    return [
-        row
-        for row in csv.DictReader(io.StringIO(whole))
-        if (row.get("iteration") or "").isdigit() and None not in row.values()
-    ]
+    try:
+        text = path.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]  # a last line without an end may have lost digits
+        rows = list(csv.DictReader(io.StringIO(whole)))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RunError(f"{path} is no table of text ({error}): restore it, or delete it and lose the curves") from None
+    return [row for row in rows if (row.get("iteration") or "").isdigit() and None not in row.values()]
 
 
 class CsvLogger:

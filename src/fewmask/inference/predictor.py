@@ -17,7 +17,7 @@ from fewmask.config import Experiment, InferenceConfig
 from fewmask.data.image import Geometry, Image, suffix_of, write_image
 from fewmask.data.preprocess import Preprocessor
 from fewmask.data.restore import resampled_slabs, scan_view
-from fewmask.errors import ConfigError, DataError
+from fewmask.errors import ConfigError, DataError, RunError
 from fewmask.inference.engines import Engine, accelerate
 from fewmask.inference.inputs import Scan, find_scans
 from fewmask.inference.postprocess import entropy_map, largest_component
@@ -94,7 +94,12 @@ class Predictor:
         """
         run = RunFolder.open(path)
         experiment, task = run.experiment(), run.task()
-        module = build_method(task, experiment.method, experiment.network).predictor()
+        try:
+            module = build_method(task, experiment.method, experiment.network).predictor()
+        except ConfigError as error:
+            raise RunError(
+                f"{run.config}: names what is not here ({error}); install the version of the training"
+            ) from None
         load_weights(run.weights(checkpoint or experiment.inference.checkpoint), module)
         return cls(module, task, experiment, run.dataset()["channel_names"], device)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -40,9 +41,17 @@ def load_weights(path: Path, module: nn.Module) -> dict[str, str]:
     wrong = [
         k
         for k in sorted({*weights, *expected})
-        if k not in weights or k not in expected or weights[k].shape != expected[k].shape
+        if k not in weights or k not in expected or _kind(weights[k]) != _kind(expected[k])
     ]
     if wrong:
         raise RunError(f"{path} does not fit the run's config: {len(wrong)} tensors differ, the first is {wrong[0]}")
+    if broken := next((k for k, value in weights.items() if not bool(value.isfinite().all())), None):
+        raise RunError(
+            f"{path} holds weights that are not finite, {broken} among them: train again, or use an older copy"
+        )
     module.load_state_dict(weights)
     return notes
+
+
+def _kind(tensor: Tensor) -> tuple[Any, ...]:
+    return tuple(tensor.shape), tensor.is_floating_point()

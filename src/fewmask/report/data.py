@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from fewmask.config import Experiment
 from fewmask.data.split import Split
 from fewmask.engine.loggers import read_metrics
-from fewmask.errors import ConfigError, RunError
+from fewmask.errors import RunError
 from fewmask.report.scores import Scores, read_scores
 from fewmask.run_folder import RunFolder
 from fewmask.task import Task
@@ -127,8 +127,6 @@ def _usable(path: Path, read: Callable[[], T]) -> T:
         return read()
     except RunError:
         raise
-    except ConfigError as error:  # its text names the file
-        raise RunError(f"{error}: the run folder does not fit this version of fewmask") from None
     except (OSError, ValueError, TypeError, KeyError, AttributeError, csv.Error) as error:
         reason = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise RunError(f"{path} cannot be used ({reason}): restore it, or leave the run out of the report") from None

@@ -115,6 +115,8 @@ def _read_cases(table: Path) -> dict[str, dict[str, CaseScore]]:
             case, name, status = row.pop("case"), row.pop("class"), row.pop("status")
             metrics = {metric: _number(text) for metric, text in row.items()}
             cases.setdefault(case, {})[name] = CaseScore(status, {"dice": metrics["dice"], **metrics})
+    if not cases:
+        raise ValueError("holds no case")
     return cases
 
 

@@ -13,7 +13,6 @@ from fewmask.data.formats.claims import refuse_excess
 from fewmask.data.geometry import Geometry
 from fewmask.errors import DataError
 
-_DATA_FILE = re.compile(rb"^(?:data ?file *:|ElementDataFile *=) *([^\r\n]*[^\s])", re.MULTILINE)
 _MAGIC = {"NrrdImageIO": re.compile(rb"\ANRRD"), "MetaImageIO": re.compile(rb"^NDims *=", re.MULTILINE)}
 HEADER = 2**20  # bytes; real ones have less than a hundred thousand
 _VOXELS_IN = re.compile(
@@ -101,24 +100,23 @@ def _reader_of(path: Path) -> str:
 
 def _start(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(4096)
+        return file.read(HEADER)
 
 
 def _stored(path: Path) -> int:
     """Bytes of the file that holds the voxels, which the header may name."""
-    named = _DATA_FILE.search(_start(path))
+    named = _VOXELS_IN.search(_start(path))
     name = named[1].decode(errors="surrogateescape").strip() if named else "LOCAL"
-    if "%" in name or name.split()[0].upper() in ("LOCAL", "LIST"):
+    if name.upper() == "LOCAL":
         return path.stat().st_size
-    if not (path.parent / name).is_file():
+    if not path.with_name(name).is_file():
         raise DataError(f"{path}: keeps its voxels in {name}, which is missing; copy that file too")
-    return (path.parent / name).stat().st_size
+    return path.with_name(name).stat().st_size
 
 
 def _refuse_other_folders(path: Path) -> None:
     """A header may name the file with its voxels: one beside it, not any file of the machine, and no list of many."""
-    with path.open("rb") as file:
-        header = file.read(HEADER)
+    header = _start(path)
     end = _BLANK_LINE if path.suffix.lower() == ".nrrd" else _VOXELS_IN
     if len(header) == HEADER and not end.search(header):
         raise DataError(f"{path}: has a header without end; export it anew")
