@@ -62,7 +62,7 @@ def suffix_of(path: Path | str) -> str:
     Raises:
         DataError: the ending is none of `SUFFIXES`.
     """
-    name = Path(path).name.lower()
+    name = (path if isinstance(path, Path) else Path(path)).name.lower()
     for suffix in SUFFIXES:
         if name.endswith(suffix) and name != suffix:
             return suffix
