@@ -12,6 +12,7 @@ from helpers import write_dataset
 from program import run_program
 
 MANY = 100_000
+# fmt: off
 BROKEN = {
     "imagesTr/case_000_0000.nii.gz": (written(b""), "is empty"),
     "imagesTr/case_001_0000.nii.gz": (cut(2000), "is truncated"),
@@ -31,12 +32,10 @@ BROKEN = {
     "labelsTr/case_013.nii.gz": (nifti(noise() / 7), "interpolation"),
     "labelsTr/case_014.nii.gz": (nifti(np.full((20, 18, 14), 2**40, np.int64)), "renumber"),
     "imagesUn": (written(b""), "is no folder"),
-    "imagesTs/test_000_0000.nii.gz": (
-        lambda path: nifti(noise())(path.with_name("test_000_0003.nii.gz")),
-        "rename them",
-    ),
+    "imagesTs/test_000_0000.nii.gz": (lambda path: nifti(noise())(path.with_name("test_000_0003.nii.gz")), "rename them"),
     "imagesTr/caf\udce9_0000.nii.gz": (nifti(noise() + 2), "bytes that are no text"),
 }
+# fmt: on
 
 
 def test_the_check_finds_all_faults_of_a_folder_at_once(tmp_path):
@@ -81,6 +80,7 @@ def test_100_000_files_are_listed_not_read(sound, tmp_path):
     check_one_sentence(outcome, "data/imagesUn", "is empty (zero bytes); copy or export it anew")
 
 
+# fmt: off
 REAL = {
     "check absent": (1, "absent"),
     "check heart --json": (1, ""),
@@ -88,6 +88,7 @@ REAL = {
     "predict runs/heart heart/imagesTr/case_001_0000.nii.gz out": (1, "case_001_0000.nii.gz"),
     f"{TRAIN} --set train.iteratons=1": (2, "did you mean"),
 }
+# fmt: on
 
 
 @pytest.mark.parametrize("command", REAL)

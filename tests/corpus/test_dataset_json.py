@@ -18,6 +18,7 @@ def labels(name, remedy, values):
     return description(name, remedy, labels=values)
 
 
+# fmt: off
 DESCRIPTIONS = [
     description("no dataset.json", "write one such as", gone),
     description("no dataset.json, to train", "write one such as", gone, TRAIN),
@@ -30,9 +31,7 @@ DESCRIPTIONS = [
     description("binary noise", WRITE, written(bytes(range(256)))),
     description("100 000 open brackets", WRITE, written("[" * 100_000)),
     description("a list", WRITE, written("[1, 2]")),
-    description(
-        "one key twice", "twice", written('{"labels": {"background": 0, "a": 1}, "labels": {"background": 0}}')
-    ),
+    description("one key twice", "twice", written('{"labels": {"background": 0, "a": 1}, "labels": {"background": 0}}')),
     description("one class twice", "twice", written('{"labels": {"background": 0, "a": 1, "a": 2}}')),
     labels("no labels", "give each class its value", None),
     labels("labels that are a list", "give each class its value", ["background", "atrium"]),
@@ -47,9 +46,7 @@ DESCRIPTIONS = [
     labels("an id that is NaN", "give whole numbers", {"background": 0, "atrium": float("nan")}),
     labels("an id that is true", "give whole numbers", {"background": 0, "atrium": True}),
     labels("an id that is null", "give whole numbers", {"background": 0, "atrium": None}),
-    labels(
-        "regions, as nnU-Net knows them", "give each class one value", {"background": 0, "whole": [1, 2], "core": 2}
-    ),
+    labels("regions, as nnU-Net knows them", "give each class one value", {"background": 0, "whole": [1, 2], "core": 2}),
     labels("an ignore label", "remove it", {"background": 0, "atrium": 1, "ignore": 2}),
     description("no channels", "must number the channels from 0", channel_names={}),
     description("channels from 1", "must number the channels from 0", channel_names={"1": "MRI"}),
@@ -61,14 +58,9 @@ DESCRIPTIONS = [
     description("patients that are a list", "must map case ids to patients", patients=["anna"]),
     description("an order that is a word", "training_order", training_order="case_000"),
     description("an order that names a case twice", "training_order", training_order=["case_000", "case_000"]),
-    description(
-        "an order without a case",
-        "mend the list",
-        None,
-        "split heart --ordered --labelled 1",
-        training_order=["case_000"],
-    ),
+    description("an order without a case", "mend the list", None, "split heart --ordered --labelled 1", training_order=["case_000"]),
 ]
+# fmt: on
 
 
 def splits(name, remedy, content):
@@ -76,6 +68,7 @@ def splits(name, remedy, content):
     return Case(name, at("heart/splits.json", fault), f"{TRAIN} --split a", "heart/splits.json", remedy)
 
 
+# fmt: off
 SPLITS = [
     splits("splits.json cut short", "mend or delete it", '{"splits": {"a"'),
     splits("splits.json with a list", "mend or delete it", "[]"),
@@ -91,36 +84,15 @@ SPLITS = [
     splits("an unknown part", "make it anew", SPLIT | {"train": ["case_002"]}),
     splits("an unknown case", "its cases are named like 'case_002'", SPLIT | {"labelled": ["case_02"]}),
     splits("a labelled case without a label", "no label", SPLIT | {"labelled": ["extra_000"]}),
-    Case(
-        "a broken splits.json that split would have to extend",
-        at("heart/splits.json", written("{")),
-        "split heart --labelled 1",
-        "heart/splits.json",
-        "mend or delete it",
-    ),
-    Case(
-        "an ending of another format",
-        at("heart/dataset.json", entries(file_ending=".nrrd")),
-        "check heart",
-        "heart: holds no scan named like imagesTr/ID_0000.nrrd",
-        'mend "file_ending"',
-    ),
-    Case(
-        "more labels than there are",
-        lambda place: None,
-        f"{TRAIN} --labelled 4",
-        "heart",
-        "ask for fewer",
-    ),
-    Case(
-        "all labels for validation",
-        lambda place: None,
-        "split heart --labelled 2 --val 2",
-        "heart",
-        "raise labelled or lower validation",
-    ),
+    Case("a broken splits.json that split would have to extend", at("heart/splits.json", written("{")), "split heart --labelled 1",
+        "heart/splits.json", "mend or delete it"),
+    Case("an ending of another format", at("heart/dataset.json", entries(file_ending=".nrrd")), "check heart",
+        "heart: holds no scan named like imagesTr/ID_0000.nrrd", 'mend "file_ending"'),
+    Case("more labels than there are", lambda place: None, f"{TRAIN} --labelled 4", "heart", "ask for fewer"),
+    Case("all labels for validation", lambda place: None, "split heart --labelled 2 --val 2", "heart", "raise labelled or lower validation"),
     Case("no label to learn from", at("heart/labelsTr", gone), TRAIN, "heart", "add at least one"),
 ]
+# fmt: on
 
 
 @each(DESCRIPTIONS + SPLITS)

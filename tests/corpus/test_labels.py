@@ -22,6 +22,7 @@ def shifted(offset):
     return affine
 
 
+# fmt: off
 FAULTS = {
     "zero bytes": (written(b""), "copy or export it anew"),
     "cut short": (cut(60), "copy or export it anew"),
@@ -42,6 +43,7 @@ FAULTS = {
     "a slice": (nifti(MASK[..., :1].astype(np.uint8)), "resample"),
     "a singular affine": (nifti(MASK.astype(np.uint8), srow_y=[0, 0, 0, 0], qform_code=0), "mend its header"),
 }
+# fmt: on
 COMMANDS = {
     "check": ("check heart", "heart/labelsTr/case_001.nii.gz"),
     "train": (TRAIN, "heart/labelsTr/case_001.nii.gz"),

@@ -82,13 +82,16 @@ WORKS = [
     Case("links to scans", lambda p: _linked(p / SCAN), "check heart", "", ""),
     Case("a loop beside the scans", at("heart/imagesTr/loop", link_to("../imagesTr")), "check heart", "", ""),
     Case("folders beside the scans", lambda p: (p / "heart/imagesTr/more").mkdir(), TRAIN, "", ""),
-    Case("a recipe of Windows", at("my.yaml", written(b"\xef\xbb\xbftrain:\r\n  iterations: 1\r\n")), "train heart --output new --recipe my.yaml", "", ""),
+    Case("a recipe of Windows", at("my.yaml", written(b"\xef\xbb\xbftrain:\r\n  iterations: 1\r\n")), "train heart --output new --recipe my.yaml",
+        "", ""),
     Case("an empty recipe", at("my.yaml", written("")), f"{TRAIN} --recipe my.yaml", "", ""),
     Case("a patch larger than the scans", lambda p: None, f"{TRAIN} --set sampling.patch_size=[32,32,32]", "", ""),
     Case("a run without metrics.csv", at("runs/heart/metrics.csv", gone), "report runs/heart", "", ""),
     Case("an empty metrics.csv", at("runs/heart/metrics.csv", written("")), "report runs/heart", "", ""),
-    Case("a run without scores", both(at("runs/heart/predictions/scores.csv", gone), at("runs/heart/predictions/summary.json", gone)), "report runs/heart", "", ""),
-    Case("other files among predictions", at("runs/heart/predictions/notes.txt", written("")), "evaluate runs/heart/predictions heart/labelsTs", "", ""),
+    Case("a run without scores", both(at("runs/heart/predictions/scores.csv", gone), at("runs/heart/predictions/summary.json", gone)),
+        "report runs/heart", "", ""),
+    Case("other files among predictions", at("runs/heart/predictions/notes.txt", written("")), "evaluate runs/heart/predictions heart/labelsTs", "",
+        ""),
 ]
 # fmt: on
 
@@ -111,6 +114,7 @@ def test_works(case, works):
     works(case)
 
 
+# fmt: off
 NAMES = [
     "with space",
     "-leading-dash",
@@ -124,6 +128,7 @@ NAMES = [
     "$HOME",
     "percent%04d",
 ]
+# fmt: on
 
 
 def test_any_name_goes_all_the_way(tmp_path):

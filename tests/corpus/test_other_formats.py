@@ -31,23 +31,18 @@ def dataset(ending, channels=1):
     return fault
 
 
+# fmt: off
 BROKEN = [
     scan("an NRRD cut short", ".nrrd", nrrd(content=bytes(99)), AGAIN),
     scan("an NRRD of terabytes", ".nrrd", nrrd(sizes="99999 99999 999"), AGAIN),
     scan("an NRRD of gigabytes", ".nrrd", nrrd(sizes="4000 4000 999"), AGAIN),
     scan("an NRRD of zero spacing", ".nrrd", nrrd(more="spacings: 1 0 1"), AGAIN),
-    scan(
-        "an NRRD with a film", ".nrrd", nrrd(sizes="20 18 14 5", content=bytes(20 * 18 * 14 * 5)), "one 2D or 3D file"
-    ),
+    scan("an NRRD with a film", ".nrrd", nrrd(sizes="20 18 14 5", content=bytes(20 * 18 * 14 * 5)), "one 2D or 3D file"),
     scan("an NRRD without its voxels", ".nrrd", written("NRRD0004\ntype: uint8\ndimension: 3\n"), AGAIN),
     scan("an MHA of another format", ".mha", written(b"\x89PNG\r\n\x1a\n"), AGAIN),
     scan("an MHD without its voxels", ".mhd", written(MHD.format("20 18 14")), "copy that file too"),
-    scan(
-        "an MHD of terabytes",
-        ".mhd",
-        both(written(MHD.format("99999 99999 999")), lambda path: written(bytes(9))(path.with_suffix(".raw"))),
-        AGAIN,
-    ),
+    scan("an MHD of terabytes", ".mhd", both(written(MHD.format("99999 99999 999")), lambda path: written(bytes(9))(path.with_suffix(".raw"))),
+        AGAIN),
     scan("a PNG cut short", ".png", both(picture(GREY), cut(300)), AGAIN),
     scan("a PNG with a flipped bit", ".png", both(picture(GREY), flipped(400)), AGAIN),
     scan("a PNG without a pixel", ".png", written(png(36, 40)), AGAIN),
@@ -66,13 +61,10 @@ BROKEN = [
     scan("a TIFF of gigabytes", ".tif", tiff(GREY, claims=(10**5, 10**5)), AGAIN),
     scan("a deflated TIFF cut short", ".tif", both(tiff(GREY, compression="zlib"), cut(-300)), AGAIN),
     scan("a TIFF of complex numbers", ".tif", tiff(GREY.astype(np.complex64)), "magnitude"),
-    scan(
-        "a TIFF stack with a broken spacing",
-        ".tif",
-        both(tiff(noise((5, 9, 8), np.uint8)), lambda path: written("{")(path.with_suffix(".json"))),
-        "a_0000.json: must hold",
-    ),
+    scan("a TIFF stack with a broken spacing", ".tif", both(tiff(noise((5, 9, 8), np.uint8)), lambda path: written("{")(path.with_suffix(".json"))),
+        "a_0000.json: must hold"),
 ]
+# fmt: on
 
 
 @each(BROKEN)

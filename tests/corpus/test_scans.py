@@ -10,6 +10,7 @@ AGAIN = "copy or export it anew"
 FLAT = np.array([[1.0, 2, 0, 0], [2, 4, 0, 0], [0, 0, 1.5, 0], [0, 0, 0, 1]])  # two axes in one direction
 RGB = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 
+# fmt: off
 FAULTS = {
     "zero bytes": (written(b""), AGAIN),
     "a gzip cut in the middle": (cut(2000), AGAIN),
@@ -41,6 +42,7 @@ FAULTS = {
     "gigabytes that are not there": (nifti(noise(), dim=[3, 2000, 2000, 1500, 1, 1, 1, 1]), AGAIN),
     "an unknown type of voxel": (nifti(noise(), datatype=4242), AGAIN),
 }
+# fmt: on
 COMMANDS = {
     "check": ("check heart", "heart/imagesTr/case_001_0000.nii.gz"),
     "train": (TRAIN, "heart/imagesTr/case_001_0000.nii.gz"),
