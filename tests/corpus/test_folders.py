@@ -42,7 +42,7 @@ OUTPUTS = [
     Case("a folder of other files in the way of a run", nothing, "train heart --output skin", "skin", "choose another --output"),
     Case("a run below a file", nothing, "train heart --output heart/dataset.json/run", "dataset.json", TAKEN),
     Case("a store that is a file", nothing, f"{TRAIN} --store heart/dataset.json", "heart/dataset.json", TAKEN),
-    Case("predictions into a file", nothing, "predict runs/heart heart/imagesTs heart/dataset.json", "dataset.json", "check"),
+    Case("predictions into a file", nothing, "predict runs/heart heart/imagesTs heart/dataset.json", "dataset.json", "name one"),
     Case("predictions onto the scans", nothing, "predict runs/heart heart/imagesTs heart/imagesTs", "heart/imagesTs", "another folder"),
     Case("a prediction in an unknown format", nothing, "predict runs/heart heart/imagesTs/test_000_0000.nii.gz out.jpg", "out.jpg", "write .png"),
     Case("scores into a file", nothing, f"{EVALUATE} --output heart/dataset.json", "dataset.json", TAKEN),
@@ -70,7 +70,7 @@ SCANS = [
 SCORES = [
     Case("no common names", nothing, "evaluate runs/heart/predictions heart/labelsTr", "runs/heart/predictions", "--allow-missing"),
     Case("one prediction too few", at("runs/heart/predictions/test_001.nii.gz", gone), EVALUATE, "test_001", "--allow-missing"),
-    Case("no predictions", at("new", folder), "evaluate new heart/labelsTs", "new", "files that end in"),
+    Case("no predictions", at("new", folder), "evaluate new heart/labelsTs", "new", "supported endings"),
     Case("a folder and a file", nothing, "evaluate runs/heart/predictions heart/labelsTs/test_000.nii.gz", "test_000.nii.gz",
         "two folders or two files"),
     Case("nothing there to score", nothing, "evaluate absent heart/labelsTs", "absent", "check the path"),
