@@ -6,7 +6,7 @@ from corpus.harness import TRAIN, Case, each
 SCAN = "heart/imagesTr/case_001_0000.nii.gz"
 PREDICT = "predict runs/heart heart/imagesTs out"
 EVALUATE = "evaluate runs/heart/predictions heart/labelsTs"
-TAKEN = "check the path, space and rights"
+TAKEN, ELSEWHERE = "check the path, space and rights", "choose another place"
 
 
 def copy(source, target):
@@ -40,14 +40,14 @@ OUTPUTS = [
     Case("a run in the way", nothing, "train heart --output runs/heart", "runs/heart", "--resume auto"),
     Case("a file in the way of a run", nothing, "train heart --output heart/dataset.json", "heart/dataset.json", "choose a folder"),
     Case("a folder of other files in the way of a run", nothing, "train heart --output skin", "skin", "choose another --output"),
-    Case("a run below a file", nothing, "train heart --output heart/dataset.json/run", "dataset.json", TAKEN),
-    Case("a store that is a file", nothing, f"{TRAIN} --store heart/dataset.json", "heart/dataset.json", TAKEN),
+    Case("a run below a file", nothing, "train heart --output heart/dataset.json/run", "dataset.json", ELSEWHERE),
+    Case("a store that is a file", nothing, f"{TRAIN} --store heart/dataset.json", "heart/dataset.json", ELSEWHERE),
     Case("predictions into a file", nothing, "predict runs/heart heart/imagesTs heart/dataset.json", "dataset.json", "name one"),
     Case("predictions onto the scans", nothing, "predict runs/heart heart/imagesTs heart/imagesTs", "heart/imagesTs", "another folder"),
     Case("a prediction in an unknown format", nothing, "predict runs/heart heart/imagesTs/test_000_0000.nii.gz out.jpg", "out.jpg", "write .png"),
-    Case("scores into a file", nothing, f"{EVALUATE} --output heart/dataset.json", "dataset.json", TAKEN),
+    Case("scores into a file", nothing, f"{EVALUATE} --output heart/dataset.json", "dataset.json", ELSEWHERE),
     Case("an export onto a folder", at("m.safetensors", folder), "export runs/heart m.safetensors", "m.safetensors", TAKEN),
-    Case("thumbnails into a file", nothing, "check heart --thumbnails heart/dataset.json", "dataset.json", TAKEN),
+    Case("thumbnails into a file", nothing, "check heart --thumbnails heart/dataset.json", "dataset.json", ELSEWHERE),
     Case("a name that no file system takes", nothing, f"train heart --output {'x' * 300}", "xxx", TAKEN),
 ]
 SCANS = [

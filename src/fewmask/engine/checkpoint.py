@@ -131,6 +131,13 @@ def load_state(path: Path) -> dict[str, Any]:
         raise RunError(
             f"{path} cannot be read as a checkpoint ({reason}): delete the run folder and train again"
         ) from None
-    if not isinstance(values, dict) or not {"state", "method", "optimisers"} <= values.keys():
+    if not _is_checkpoint(values):
         raise RunError(f"{path} is not a checkpoint of fewmask: give a run folder that fewmask train wrote")
-    return values
+    return dict(values)
+
+
+def _is_checkpoint(values: Any) -> bool:
+    parts = [values.get(key) for key in ("state", "method", "optimisers")] if isinstance(values, dict) else [None]
+    return all(isinstance(part, dict) for part in parts) and all(
+        isinstance(value, int | float) for value in values["state"].values()
+    )

@@ -119,8 +119,20 @@ class Trainer:
             self.tally.restore(saved["forwards"][self.team.rank] if saved.get("forwards") else [])
             self.saved = self.state.done
         except (RuntimeError, TypeError, KeyError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise RunError(f"{self.run.state} does not fit this run's method and network ({reason})") from None
+            raise self._unfit(error) from None
+
+    def _restore_optimisers(self, saved: dict[str, Any]) -> None:
+        try:
+            for name, optimiser in self.optimisers.items():
+                optimiser.load_state_dict(saved[name])
+        except (RuntimeError, TypeError, KeyError, ValueError, AttributeError) as error:
+            raise self._unfit(error) from None
+
+    def _unfit(self, error: Exception) -> RunError:
+        reason = str(error).strip().splitlines()[0]
+        return RunError(
+            f"{self.run.state} does not fit this run's method and network ({reason}): choose another --output and train anew"
+        )
 
     def _open_loggers(self) -> None:
         if not self.team.is_main:
@@ -142,8 +154,7 @@ class Trainer:
         if saved is None:
             self.state.phase, self.state.iteration = index, 0
         elif saved["state"]["phase"] == index:
-            for name, optimiser in self.optimisers.items():
-                optimiser.load_state_dict(saved["optimisers"][name])
+            self._restore_optimisers(saved["optimisers"])
         if self.state.due:
             self._after_step(phase)
         for group in self._batch_groups(phase):
