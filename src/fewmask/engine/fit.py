@@ -112,27 +112,22 @@ class Trainer:
             previous(self.run.state).unlink(missing_ok=True)
 
     def _restore(self, saved: dict[str, Any]) -> None:
-        try:
+        with self._fitting():
             self.state = TrainState(**saved["state"])
             self.method.load_state_dict(saved["method"])
             self.fabric.strategy.precision.load_state_dict(saved["precision"])
             self.tally.restore(saved["forwards"][self.team.rank] if saved.get("forwards") else [])
             self.saved = self.state.done
-        except (RuntimeError, TypeError, KeyError) as error:
-            raise self._unfit(error) from None
 
-    def _restore_optimisers(self, saved: dict[str, Any]) -> None:
+    @contextlib.contextmanager
+    def _fitting(self) -> Iterator[None]:
         try:
-            for name, optimiser in self.optimisers.items():
-                optimiser.load_state_dict(saved[name])
+            yield
         except (RuntimeError, TypeError, KeyError, ValueError, AttributeError) as error:
-            raise self._unfit(error) from None
-
-    def _unfit(self, error: Exception) -> RunError:
-        reason = str(error).strip().splitlines()[0]
-        return RunError(
-            f"{self.run.state} does not fit this run's method and network ({reason}): choose another --output and train anew"
-        )
+            raise RunError(
+                f"{self.run.state} does not fit this run's method and network ({str(error).strip().splitlines()[0]}): "
+                "choose another --output and train anew"
+            ) from None
 
     def _open_loggers(self) -> None:
         if not self.team.is_main:
@@ -154,7 +149,9 @@ class Trainer:
         if saved is None:
             self.state.phase, self.state.iteration = index, 0
         elif saved["state"]["phase"] == index:
-            self._restore_optimisers(saved["optimisers"])
+            with self._fitting():
+                for name, optimiser in self.optimisers.items():
+                    optimiser.load_state_dict(saved["optimisers"][name])
         if self.state.due:
             self._after_step(phase)
         for group in self._batch_groups(phase):
