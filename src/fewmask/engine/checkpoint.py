@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 import zipfile
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,20 @@ def load_state(path: Path) -> dict[str, Any]:
     if not _is_checkpoint(values):
         raise RunError(f"{path} is not a checkpoint of fewmask: give a run folder that fewmask train wrote")
     return dict(values)
+
+
+@contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """Says of whole values that the block cannot load where they came from.
+
+    Raises:
+        RunError: they belong to another method, network or optimiser.
+    """
+    try:
+        yield
+    except (RuntimeError, TypeError, KeyError, ValueError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise RunError(f"{path} does not fit this run's method and network ({reason}): train anew") from None
 
 
 def _is_checkpoint(values: Any) -> bool:

@@ -16,7 +16,7 @@ import torch
 from fewmask.config import TrainConfig
 from fewmask.data.batch import Batch
 from fewmask.data.sampling import batches, explained_loaders
-from fewmask.engine.checkpoint import TrainState, load_latest, previous, save_state
+from fewmask.engine.checkpoint import TrainState, fitting, load_latest, previous, save_state
 from fewmask.engine.distributed import Team, make_fabric, pooled_means, resolve_processes
 from fewmask.engine.interrupt import InterruptedRunError, Interruption
 from fewmask.engine.job import Job
@@ -112,22 +112,12 @@ class Trainer:
             previous(self.run.state).unlink(missing_ok=True)
 
     def _restore(self, saved: dict[str, Any]) -> None:
-        with self._fitting():
+        with fitting(self.run.state):
             self.state = TrainState(**saved["state"])
             self.method.load_state_dict(saved["method"])
             self.fabric.strategy.precision.load_state_dict(saved["precision"])
             self.tally.restore(saved["forwards"][self.team.rank] if saved.get("forwards") else [])
             self.saved = self.state.done
-
-    @contextlib.contextmanager
-    def _fitting(self) -> Iterator[None]:
-        try:
-            yield
-        except (RuntimeError, TypeError, KeyError, ValueError, AttributeError) as error:
-            raise RunError(
-                f"{self.run.state} does not fit this run's method and network ({str(error).strip().splitlines()[0]}): "
-                "choose another --output and train anew"
-            ) from None
 
     def _open_loggers(self) -> None:
         if not self.team.is_main:
@@ -149,7 +139,7 @@ class Trainer:
         if saved is None:
             self.state.phase, self.state.iteration = index, 0
         elif saved["state"]["phase"] == index:
-            with self._fitting():
+            with fitting(self.run.state):
                 for name, optimiser in self.optimisers.items():
                     optimiser.load_state_dict(saved["optimisers"][name])
         if self.state.due:
