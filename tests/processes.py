@@ -21,7 +21,7 @@ TESTS = Path(__file__).resolve().parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(TESTS.parent / "src"), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
 
 
-def wait_for(happened, timeout=60, pause=0.0005):
+def wait_for(happened, timeout=240, pause=0.0005):
     """Look until ``happened()`` is true, and return what it gave."""
     end = time.monotonic() + timeout
     while not (found := happened()):

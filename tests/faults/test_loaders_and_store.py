@@ -53,11 +53,19 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize(("change", "workers"), [("removed", 0), ("truncated", 1), ("overwritten", 0), ("replaced", 1)])
-@pytest.mark.parametrize("name", ["image.npy", "label.npy", "foreground.npy"])
-def test_a_file_of_the_store_is(server, words, store, undisturbed, tmp_path, change, workers, name):
-    if name != "image.npy" and change in ("truncated", "overwritten"):
-        pytest.skip("as for the image")
+@pytest.mark.parametrize(
+    ("name", "change", "workers"),
+    [
+        ("image.npy", "removed", 0),
+        ("image.npy", "truncated", 1),
+        ("image.npy", "overwritten", 0),
+        ("image.npy", "replaced", 1),
+        ("label.npy", "replaced", 0),
+        ("foreground.npy", "removed", 1),
+        ("foreground.npy", "replaced", 0),
+    ],
+)
+def test_a_file_of_the_store_is(server, words, store, undisturbed, tmp_path, name, change, workers):
     run, settings = tmp_path / "run", {"train__iterations": 12, "sampling__foreground": 0.5}
     process = server.start(*words(run, store=store, sampling__workers=workers, **settings))
     process.reach(run, 2)
