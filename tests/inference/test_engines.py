@@ -39,7 +39,7 @@ def kinds(module: nn.Module) -> set[str]:
 @pytest.mark.parametrize("fused_operations", [True, False])
 def test_fused_is_the_same_network(name, dims, fused_operations, monkeypatch) -> None:
     if not fused_operations:  # as in a build of torch without oneDNN
-        monkeypatch.setattr(engines, "_has_fused_convolutions", lambda: False)
+        monkeypatch.setattr(engines, "_has_fused_convolutions", lambda precision: False)
     slow = predictor_of(name, dims)
     before = copy.deepcopy(slow.state_dict())
     fast = accelerate(slow, "fused")
@@ -125,8 +125,10 @@ def trained() -> tuple[SoftmaxPredictor, Tensor, Tensor]:
     return SoftmaxPredictor(network).eval(), images[32:], labels[32:]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_a_trained_network_segments_as_well(trained, engine) -> None:
+@pytest.mark.parametrize(("engine", "fused_operations"), [*((engine, True) for engine in ENGINES), ("bf16", False)])
+def test_a_trained_network_segments_as_well(trained, engine, fused_operations, monkeypatch) -> None:
+    if not fused_operations:
+        monkeypatch.setattr(engines, "_has_fused_convolutions", lambda precision: False)
     predictor, images, labels = trained
     fast = accelerate(predictor, engine)
     with torch.no_grad():

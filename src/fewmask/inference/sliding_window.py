@@ -163,6 +163,7 @@ def probability_slabs(
             for corner, probabilities in zip(batch, output, strict=True):
                 yield from _unpadded(total.finish(corner[0]), inside)
                 total.add(corner, probabilities)
+            del output, probabilities  # not to be held while the next windows are in the network
         assert total is not None  # there is always a window
         yield from _unpadded(total.finish(sides[0]), inside)
 
