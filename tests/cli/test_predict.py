@@ -138,3 +138,14 @@ def test_damaged_scan_and_damaged_run_are_named(cli, runs, place):
     outcome = cli("predict", "runs/torn", "heart/imagesTs", "o")
     assert outcome.code == 1 and "runs/torn/checkpoints/best.safetensors" in outcome.err
     assert cli("predict", "runs/torn", "heart/imagesTs", "o", "--checkpoint", "last").code == 0
+
+
+def test_engine(cli, runs, place):
+    write_nifti(place / "engines" / "a_0000.nii.gz", (20, 18, 14), np.eye(4))
+    for engine in ("eager", "bf16"):
+        assert cli("predict", "runs/heart", "engines", f"out/{engine}", "--engine", engine, "--probabilities").code == 0
+    (class_map,) = {path.name for path in (place / "out/eager/probabilities").iterdir() if "background" in path.name}
+    slow, fast = (read_image(place / "out" / name / "probabilities" / class_map).data for name in ("eager", "bf16"))
+    assert 0 < np.abs(slow - fast).max() < 0.1
+    outcome = cli("predict", "runs/heart", "engines", "out/none", "--engine", "bf61")
+    assert outcome.code == 2 and "did you mean 'bf16'?" in outcome.err
