@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from fewmask import allocator
+from fewmask import allocator, cli
 
 FAULTS = """
 import resource, sys
@@ -70,3 +70,12 @@ def test_nothing_happens_elsewhere(monkeypatch: pytest.MonkeyPatch, system: str,
     monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
     assert not allocator.keep_freed_memory()
     assert not getattr(library, "calls", [])
+
+
+def test_the_program_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(cli, "keep_freed_memory", lambda: asked.append(True))
+    monkeypatch.setattr(sys, "argv", ["fewmask", "--version"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert asked

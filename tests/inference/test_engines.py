@@ -63,7 +63,7 @@ def test_norms_that_look_at_the_image_stay(norm) -> None:
 
 
 class Odd(nn.Module):
-    """What must not be folded or fused: a convolution in two places, one with a hook, one reparametrised, odd padding."""
+    """A convolution in two places, and what must not be folded or fused: one with a hook, one reparametrised, odd padding."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import Counter
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
@@ -90,10 +89,9 @@ def _is_plain(layer: nn.Module, kinds: tuple[type[nn.Module], ...]) -> bool:
 
 def _fold_norms(module: nn.Module) -> None:
     """Scale and shift of each batch norm into the convolution right before it, where the two are neighbours in a Sequential."""
-    uses = Counter(id(part) for _, part in module.named_modules(remove_duplicate=False))
     for chain in [part for part in module.modules() if type(part) is nn.Sequential]:
         for (at, layer), (after, norm) in pairwise(list(chain.named_children())):
-            if not isinstance(norm, _BatchNorm) or norm.running_mean is None or uses[id(layer)] > 1:
+            if not isinstance(norm, _BatchNorm) or norm.running_mean is None:
                 continue
             if _is_plain(layer, _PLAIN + _TRANSPOSED):
                 transposed = isinstance(layer, _TRANSPOSED)
