@@ -1,6 +1,8 @@
 """Folders that are not what they should be: in the way, empty, looped, without rights, or of 100 000 files."""
 
-from corpus.faults import at, both, entries, folder, gone, link_to, nifti, noise, nothing, written
+import numpy as np
+
+from corpus.faults import at, both, entries, folder, gone, link_to, nifti, noise, nothing, picture, written
 from corpus.harness import TRAIN, Case, each
 
 SCAN = "heart/imagesTr/case_001_0000.nii.gz"
@@ -91,6 +93,10 @@ FOUND = [
     Case("channels 0 and 2, found", moved(SCAN, SCAN.replace("_0000", "_0002")), "check heart", "case_001_0002", "rename them"),
     Case("a label without its scan", at(SCAN, gone), "check heart", "labelsTr/case_001.nii.gz", "scan is missing"),
     Case("a scan that is a test scan too", copy(SCAN, "heart/imagesTs/z_0000.nii.gz"), "check heart", "z_0000.nii.gz", "leakage"),
+    Case("two ids that differ in case only", copy(SCAN, "heart/imagesUn/CASE_001_0000.nii.gz"), "check heart", "case_001", "rename one", 0),
+    Case("an object as class 0", at("heart/dataset.json", entries(labels={"atrium": 0, "wall": 1})), "check heart", "dataset.json", "neither learnt", 0),
+    Case("a JPEG called PNG for a label", lambda p: picture(np.zeros((40, 36), np.uint8), format="JPEG")(p / "skin/labelsTr/case_001.png"),
+        "check skin", "labelsTr/case_001.png", "save it as PNG"),
     Case("a file of another kind", at("heart/imagesTr/notes.txt", written("")), "check heart", "notes.txt", "is left out", 0),
 ]
 # fmt: on

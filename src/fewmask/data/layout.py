@@ -72,7 +72,19 @@ def list_cases(root: Path, file_ending: str, label_ending: str, channels: int) -
             listing.duplicates[case.id] = (listing.cases[case.id].images[0], case.images[0])
         else:
             listing.cases[case.id] = case
+    _warn_of_case(listing)
     return listing
+
+
+def _warn_of_case(listing: Listing) -> None:
+    seen: dict[str, Case] = {}
+    for case in listing.cases.values():
+        other = seen.setdefault(case.id.casefold(), case)
+        if other is not case:
+            message = (
+                f"differs from {other.id!r} in upper and lower case only, which Windows and macOS take for one name"
+            )
+            listing.problems.append(Problem("warning", case.id, case.images[0], f"{message}; rename one of them"))
 
 
 def _images(folder: Path, ending: str, channels: int, listing: Listing) -> dict[str, tuple[Path, ...]]:

@@ -102,6 +102,9 @@ def _overview(dataset: Dataset, inspections: list[Inspection]) -> Iterator[Findi
         yield Finding(
             "error", None, dataset.root / "labelsTr", "holds no label of a scan; add at least one to train with"
         )
+    if (first := dataset.class_names[0]).casefold() != "background":
+        message = f"calls class 0 {first!r}; it counts as background, which is neither learnt as an object nor scored"
+        yield Finding("note", None, path, message)
     unscored = dataset.ids("test", labelled=False)
     if unscored:
         message = (

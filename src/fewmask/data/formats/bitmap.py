@@ -128,6 +128,8 @@ def _read_pillow(path: Path, label: bool) -> np.ndarray:
     from PIL import ImageSequence
 
     with _open(path) as picture:
+        if label and picture.format in ("JPEG", "MPO"):
+            raise DataError(f"{path}: is a JPEG whatever its name says, and JPEG changes label values; save it as PNG")
         _refuse_deep_colour(path)
         if path.suffix.lower() not in TIFF:
             return _pixels(path, picture, label)
