@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from fewmask import Dataset, Split
+from fewmask.allocator import keep_freed_memory
 from fewmask.config import load_experiment, merge, parse_assignment
 from fewmask.engine.loggers import read_metrics
 from fewmask.engine.train import train
@@ -32,6 +33,7 @@ METRICS = {"dice": ("Dice %", 100), "jaccard": ("Jaccard %", 100), "hd95": ("HD9
 def main() -> None:
     """Run what is missing, then print the table."""
     options = arguments()
+    keep_freed_memory()
     torch.set_num_threads(options.threads)
     dataset = Dataset.open(options.dataset)
     rows = {}
