@@ -142,6 +142,11 @@ class TrainConfig(Section):
     accumulate: int = Field(1, ge=1, description="batches whose gradients make one optimiser step")
     clip_norm: float | None = Field(None, gt=0, description="largest gradient norm; none: no clipping")
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    memory_format: Literal["auto", "contiguous", "channels_last"] = Field(
+        "auto",
+        description="of feature maps. auto: channels_last under bf16 and fp16 for networks without group and instance norm, "
+        "else contiguous, with the losses of plain torch",
+    )
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = Field(
         1,

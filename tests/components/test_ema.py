@@ -55,6 +55,32 @@ def test_the_number_of_updates_survives_saving():
     assert int(second.updates) == 4
 
 
+def test_no_update_but_the_first_asks_the_device_for_their_number(monkeypatch):
+    network = student()
+    teacher = Teacher(network)
+    teacher.update(network)
+    monkeypatch.setattr(torch.Tensor, "__int__", lambda self: pytest.fail("a GPU would be waited for"))
+    teacher.update(network)
+    assert teacher.updates == 2
+
+
+def test_the_number_of_updates_is_read_again_after_loading():
+    network = student()
+    fresh, old = Teacher(network), Teacher(network)
+    for _ in range(5):
+        old.update(network)
+    start = copy.deepcopy(fresh.state_dict())
+    for _ in range(3):
+        fresh.update(network)
+    fresh.load_state_dict(old.state_dict())
+    drift(network, np.random.default_rng(1))
+    old.update(network), fresh.update(network)
+    assert torch.equal(old.network[0].weight, fresh.network[0].weight)
+    fresh.load_state_dict(start)
+    fresh.update(network)
+    assert torch.equal(fresh.network[0].weight, network[0].weight), "the first update copies"
+
+
 @pytest.mark.parametrize("rule", ["own", "copy", "average"])
 def test_running_statistics(rule):
     network = student()

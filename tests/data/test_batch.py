@@ -35,3 +35,15 @@ def test_there_is_no_field_for_hidden_labels():
         "labelled",
         "labels",
     ]
+
+
+def test_the_loader_pins_every_tensor(monkeypatch):
+    """By the function that torch's loader calls; it passes over objects that do not offer to be pinned."""
+    from torch.utils.data._utils.pin_memory import pin_memory
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self, *device: self + 1)
+    pinned = pin_memory(Batch(torch.zeros(1), torch.zeros(2), torch.zeros(3), torch.zeros(4), ("a", "b")))
+    assert [float(t.min()) for t in (pinned.labelled, pinned.labels, pinned.unlabelled, pinned.unlabelled_strong)] == [
+        1
+    ] * 4
+    assert pinned.cases == ("a", "b")

@@ -32,6 +32,8 @@ class Teacher(nn.Module):
         self.decay = decay
         self.buffer_rule = buffers
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
+        self._counted: int | None = None  # the same number, so that no step waits for a GPU to tell it
+        self.register_load_state_dict_post_hook(_forget_count)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def forward(self, image: Tensor) -> Tensor:
@@ -42,7 +44,9 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def update(self, student: nn.Module) -> Self:
         """One step of the moving average towards ``student``."""
-        decay = min(1 - 1 / (int(self.updates) + 1), self.decay)
+        if self._counted is None:
+            self._counted = int(self.updates)
+        decay = min(1 - 1 / (self._counted + 1), self.decay)
         for mine, theirs in zip(self.network.parameters(), student.parameters(), strict=True):
             mine.lerp_(theirs.to(mine.dtype), 1 - decay)
         if self.buffer_rule != "own":
@@ -53,4 +57,10 @@ class Teacher(nn.Module):
                 else:
                     buffer.copy_(source)
         self.updates += 1
+        self._counted += 1
         return self
+
+
+def _forget_count(teacher: Teacher, keys: object) -> None:
+    """The number of updates has come from a file."""
+    teacher._counted = None

@@ -38,6 +38,10 @@ class Batch:
         }
         return Batch(**changed)
 
+    def pin_memory(self) -> Batch:
+        """The batch in memory from which a GPU fetches without the processor; torch's loader asks for it."""
+        return self.map(lambda values: values.pin_memory())
+
     @property
     def images(self) -> Tensor:
         """Labelled then unlabelled images as one batch ``(B_l + B_u, C, *S)``."""

@@ -21,6 +21,7 @@ from fewmask.engine.distributed import Team, make_fabric, pooled_means, resolve_
 from fewmask.engine.interrupt import InterruptedRunError, Interruption
 from fewmask.engine.job import Job
 from fewmask.engine.loggers import CsvLogger, Logger, TensorBoardLogger
+from fewmask.engine.memory_format import lay_out
 from fewmask.engine.optim import build_optimiser, learning_rate, set_learning_rate, turn_config
 from fewmask.engine.tally import Forward, Tally
 from fewmask.engine.validate import validation_dice
@@ -67,6 +68,7 @@ class Trainer:
         self.fabric = self.team.fabric
         torch.manual_seed(self.config.seed)
         self.method: Method = build_method(job.task, job.experiment.method, job.experiment.network)
+        lay_out(self.method, self.config, job.task.spatial_dims)
         self.model = self.fabric.setup_module(self.method)
         self.phases = self.method.phases()
         self.state = TrainState()

@@ -11,6 +11,7 @@ import torch
 from fewmask.data.batch import Batch
 from fewmask.engine.distributed import make_fabric
 from fewmask.engine.job import Job
+from fewmask.engine.memory_format import lay_out
 from fewmask.engine.optim import build_optimiser, turn_config
 from fewmask.methods.base import Method, Phase, Progress, build_method
 from fewmask.networks.base import network_name
@@ -34,6 +35,7 @@ def measure_plan(job: Job) -> dict[str, Any]:
     torch.manual_seed(config.seed)
     method: Method = build_method(job.task, experiment.method, experiment.network)
     parameters, trained = sum(p.numel() for p in method.parameters()), count_parameters(method)
+    lay_out(method, config, job.task.spatial_dims)
     model = fabric.setup_module(method)
     phases = [(phase, phase.length(config.iterations)) for phase in method.phases()]
     seconds = sum(_seconds_per_step(job, phase, fabric, model, method) * length for phase, length in phases)
