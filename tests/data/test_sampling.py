@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +13,18 @@ from hypothesis import strategies as st
 
 from fewmask.config import AugmentConfig, SamplingConfig
 from fewmask.data.coded import Coded, encode
-from fewmask.data.sampling import LABELLED, UNLABELLED, BatchStream, Streams, batches, case_at, padding, read_patch
-from fewmask.errors import DataError
+from fewmask.data.sampling import (
+    LABELLED,
+    UNLABELLED,
+    BatchStream,
+    Streams,
+    batches,
+    case_at,
+    explained_loaders,
+    padding,
+    read_patch,
+)
+from fewmask.errors import DataError, RunError
 from helpers import blobs
 from toys import MemorySource
 
@@ -325,3 +340,25 @@ def test_strong_views_share_the_geometry():
     assert not torch.equal(batch.unlabelled_strong, batch.unlabelled)
     pairs = zip(batch.unlabelled.flatten(1).numpy(), batch.unlabelled_strong.flatten(1).numpy(), strict=True)
     assert all(np.corrcoef(weak, strong)[0, 1] > 0.8 for weak, strong in pairs)
+
+
+class Slow(torch.utils.data.Dataset):
+    """Items that take longer than a signal to arrive."""
+
+    def __getitem__(self, index):
+        time.sleep(0.2)
+        return index
+
+
+def test_a_dead_loader_is_explained_where_torch_missed_the_signal():
+    """Torch learns of it by the system's signal or by looking; only the signal tells it the cause."""
+    loaded = batches(Slow(), 0, 50, 1)
+    next(loaded)
+    handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+        said = "killed by signal: Killed .most likely the system had no memory left"
+        with pytest.raises(RunError, match=said), explained_loaders():
+            list(loaded)
+    finally:
+        signal.signal(signal.SIGCHLD, handler)

@@ -264,7 +264,20 @@ def batches(stream: BatchStream, start: int, stop: int, workers: int) -> Iterato
         prefetch_factor=4 if workers else None,
         worker_init_fn=_leave_signals_to_main,
     )
-    for batch in loader:
-        if isinstance(batch, FewmaskError):
-            raise batch
-        yield batch
+    loaded = iter(loader)
+    try:
+        for batch in loaded:
+            if isinstance(batch, FewmaskError):
+                raise batch
+            yield batch
+    except RuntimeError as error:
+        raise RuntimeError(str(error).replace("exited unexpectedly", _how_it_ended(loaded))) from error
+
+
+def _how_it_ended(loaded: Iterator[Any]) -> str:
+    """What torch says of a dead loader process when the system's signal tells it; when it looks by itself, it leaves that out."""
+    codes = [worker.exitcode for worker in getattr(loaded, "_workers", ())]
+    code = next((code for code in codes if code), None)
+    if code is None:
+        return "exited unexpectedly"
+    return f"is killed by signal: {signal.strsignal(-code)}" if code < 0 else f"exited unexpectedly with code {code}"
