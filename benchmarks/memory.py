@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import itertools
 import math
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from fields_loop import fields_loop
 from torch import nn
 
 from fewmask.allocator import keep_freed_memory
@@ -40,6 +40,7 @@ def peak() -> int:
 
 
 def network(classes: int) -> nn.Module:
+    """A network of one convolution: what is measured is what lies around it."""
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv3d(1, classes, 1), nn.Softmax(1)).eval()
 
@@ -49,23 +50,14 @@ def made_scan(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((1, *shape), dtype=np.float32)
 
 
-def fields_loop(shape: tuple[int, ...], classes: int) -> np.ndarray:
-    image, net = made_scan(shape), network(classes)
-    starts = [
-        [min(i * s, side - p) for i in range(math.ceil((side - p) / s) + 1)]
-        for side, p, s in zip(shape, PATCH, STRIDE, strict=True)
-    ]
-    total, seen = np.zeros((classes, *shape), np.float32), np.zeros(shape, np.float32)
-    for corner in itertools.product(*starts):
-        window = tuple(slice(c, c + p) for c, p in zip(corner, PATCH, strict=True))
-        with torch.no_grad():
-            total[:, *window] += net(torch.from_numpy(image[:, *window][None].copy()))[0].numpy()
-        seen[window] += 1
-    total /= seen
-    return total.argmax(0).astype(np.uint8)
+def by_fields_loop(shape: tuple[int, ...], classes: int) -> np.ndarray:
+    """Labels by the field's loop."""
+    probabilities = fields_loop(network(classes), made_scan(shape), classes, PATCH, STRIDE)
+    return probabilities.argmax(0).astype(np.uint8)
 
 
 def by_monai(shape: tuple[int, ...], classes: int) -> np.ndarray:
+    """Labels by MONAI's inferer."""
     from monai.inferers import SlidingWindowInferer
 
     image, net = torch.from_numpy(made_scan(shape))[None], network(classes)
@@ -74,6 +66,7 @@ def by_monai(shape: tuple[int, ...], classes: int) -> np.ndarray:
 
 
 def by_fewmask(shape: tuple[int, ...], classes: int, *, keep: bool = True, **preprocess: object) -> np.ndarray:
+    """Labels by `Predictor.segment`, as `fewmask predict` makes them."""
     if keep:
         keep_freed_memory()
     task = Task(3, 1, tuple(f"class {k}" for k in range(classes)), PATCH, (1.0,) * 3)
@@ -84,7 +77,7 @@ def by_fewmask(shape: tuple[int, ...], classes: int, *, keep: bool = True, **pre
 
 
 RUNNERS: dict[str, Callable[[tuple[int, ...], int], np.ndarray]] = {
-    "field's loop": fields_loop,
+    "field's loop": by_fields_loop,
     "MONAI": by_monai,
     "fewmask": by_fewmask,
     "fewmask, resampled to 1.2 mm": lambda shape, classes: by_fewmask(shape, classes, spacing=[1.2] * 3),
@@ -98,6 +91,7 @@ def budget(shape: tuple[int, ...], classes: int) -> float:
 
 
 def main() -> None:
+    """Each way in a process of its own, then the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scan", type=int, nargs=3, default=(512, 512, 400))
     parser.add_argument("--classes", type=int, nargs="+", default=[2, 14])

@@ -13,7 +13,6 @@ the rounds of the first runner's time over this one's in the same round.
 from __future__ import annotations
 
 import argparse
-import itertools
 import math
 import os
 import statistics
@@ -26,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from fields_loop import fields_loop
 from torch import nn
 
 from fewmask.allocator import keep_freed_memory
@@ -40,26 +40,14 @@ TRAINING_PATCH = (64, 64, 48)
 Runner = Callable[[np.ndarray], np.ndarray]
 
 
-def fields_loop(network: nn.Module, image: np.ndarray) -> np.ndarray:
-    """One window at a time; sums and counts in numpy, as the papers' codes have it."""
-    sides = image.shape[1:]
-    counts = [math.ceil((side - p) / s) + 1 for side, p, s in zip(sides, PATCH, STRIDE, strict=True)]
-    total, seen = np.zeros((2, *sides), np.float32), np.zeros(sides, np.float32)
-    for place in itertools.product(*map(range, counts)):
-        corner = [min(i * s, side - p) for i, s, side, p in zip(place, STRIDE, sides, PATCH, strict=True)]
-        window = tuple(slice(c, c + p) for c, p in zip(corner, PATCH, strict=True))
-        with torch.no_grad():
-            total[:, *window] += network(torch.from_numpy(image[:, *window][None].copy()))[0].numpy()
-        seen[window] += 1
-    return total / seen
-
-
 def by_fewmask(network: nn.Module, engine: str = "eager") -> Runner:
+    """Fewmask's sliding window with one of its engines."""
     fast = accelerate(network, engine)
     return lambda image: sliding_window(torch.from_numpy(image), fast, PATCH, STRIDE).numpy()
 
 
 def by_monai(network: nn.Module) -> Runner:
+    """MONAI's inferer at the same windows."""
     from monai.inferers import SlidingWindowInferer
 
     # Its stride is int(patch * (1 - overlap)): half a voxel more keeps rounding from making it one less.
@@ -86,6 +74,7 @@ class Foreign(nn.Module):
 
 
 def by_openvino(network: nn.Module, precision: str) -> Runner:
+    """OpenVINO's compiled network."""
     import openvino
 
     model = openvino.convert_model(network, example_input=torch.zeros(1, 1, *PATCH), input=[(1, 1, *PATCH)])
@@ -95,6 +84,7 @@ def by_openvino(network: nn.Module, precision: str) -> Runner:
 
 
 def by_onnxruntime(network: nn.Module) -> Runner:
+    """ONNX Runtime's session."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -107,6 +97,7 @@ def by_onnxruntime(network: nn.Module) -> Runner:
 
 
 def by_compile(network: nn.Module, engine: str) -> Runner:
+    """torch.compile of the network with its norms folded."""
     import torch._inductor.config
 
     from fewmask.inference.engines import _fold_norms
@@ -119,7 +110,8 @@ def by_compile(network: nn.Module, engine: str) -> Runner:
 
 
 def plain(network: nn.Module) -> Runner:
-    return lambda image: fields_loop(network, image)
+    """The field's loop."""
+    return lambda image: fields_loop(network, image, 2, PATCH, STRIDE)
 
 
 # Whether glibc keeps freed memory, and how it is built.
@@ -225,6 +217,7 @@ def race(options: argparse.Namespace, folder: Path) -> None:
 
 
 def last_line(process: subprocess.Popen[str], wanted: str) -> str | None:
+    """The line that was waited for, or None where the process ended before."""
     for line in process.stdout:
         if line.strip() == wanted:
             return line

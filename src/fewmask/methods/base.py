@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -175,6 +175,11 @@ class SoftmaxPredictor(nn.Module):
         """Class probabilities ``(B, K, *S)`` of images ``(B, C, *S)``."""
         probabilities = [network(image).float().softmax(1) for network in self.networks]
         return torch.stack(probabilities).mean(0) if len(probabilities) > 1 else probabilities[0]
+
+
+def pair_predictor(first: nn.Module, second: nn.Module, which: Literal["first", "second", "mean"]) -> SoftmaxPredictor:
+    """The predictor of a method with two networks: one of them, or the mean of their softmax maps."""
+    return SoftmaxPredictor(*{"first": [first], "second": [second], "mean": [first, second]}[which])
 
 
 METHODS: Registry[Method] = Registry("method")

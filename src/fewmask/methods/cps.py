@@ -11,7 +11,7 @@ from fewmask.components.losses import cross_pseudo_loss
 from fewmask.components.ramps import RampConfig
 from fewmask.config import NetworkConfig
 from fewmask.data.batch import Batch
-from fewmask.methods.base import Method, MethodConfig, Progress, SoftmaxPredictor, Step, register
+from fewmask.methods.base import Method, MethodConfig, Progress, Step, pair_predictor, register
 from fewmask.networks import initialise
 from fewmask.task import Task
 
@@ -74,5 +74,4 @@ class CrossPseudoSupervision(Method):
 
     def predictor(self) -> nn.Module:
         """One network or the mean of both, as configured."""
-        chosen = {"first": [self.first], "second": [self.second], "mean": [self.first, self.second]}
-        return SoftmaxPredictor(*chosen[self.config.predict_with])
+        return pair_predictor(self.first, self.second, self.config.predict_with)

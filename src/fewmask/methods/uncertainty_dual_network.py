@@ -22,7 +22,7 @@ from fewmask.components.pseudo_labels import (
 from fewmask.components.ramps import RampConfig
 from fewmask.config import NetworkConfig
 from fewmask.data.batch import Batch
-from fewmask.methods.base import Method, MethodConfig, Progress, SoftmaxPredictor, Step, register
+from fewmask.methods.base import Method, MethodConfig, Progress, Step, pair_predictor, register
 from fewmask.task import Task
 
 Logs = dict[str, Tensor | float]
@@ -130,8 +130,7 @@ class UncertaintyDualNetwork(Method):
 
     def predictor(self) -> nn.Module:
         """The mean of both networks' softmax, or one of them, as configured."""
-        chosen = {"first": [self.first], "second": [self.second], "mean": [self.first, self.second]}
-        return SoftmaxPredictor(*chosen[self.config.predict_with])
+        return pair_predictor(self.first, self.second, self.config.predict_with)
 
     def _add(self, step: Step, progress: Progress, name: str, compute: Callable[[], Tensor]) -> None:
         """A term times its ramp, where that is not switched off; the release logs two of its terms without learning from them."""
