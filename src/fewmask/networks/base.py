@@ -67,16 +67,16 @@ class Network(nn.Module, ABC):
         self.num_classes = num_classes
 
     @abstractmethod
-    def forward_all(self, image: Tensor) -> NetworkOutput:
-        """Every decoder, head and tap of images ``(B, C, *S)``."""
+    def forward_all(self, image: Tensor, time: Tensor | None = None) -> NetworkOutput:
+        """Every decoder, head and tap of images ``(B, C, *S)``; ``time``: diffusion steps ``(B,)``, for networks built to take them."""
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, time: Tensor | None = None) -> Tensor:
         """Logits ``(B, K, *S)`` of the first decoder for images ``(B, C, *S)``.
 
         Raises:
             ConfigError: see `check_image`.
         """
-        return self.forward_all(image).logits[0]
+        return self.forward_all(image, time).logits[0]
 
     def check_image(self, image: Tensor) -> None:
         """Refuse images that the network cannot take.
@@ -113,12 +113,21 @@ def network_name(task: Task, config: NetworkConfig) -> str:
     return config.name or DEFAULT_NAMES[task.spatial_dims]
 
 
-def build_network(task: Task, config: NetworkConfig, **options: Any) -> Network:
+def build_network(
+    task: Task,
+    config: NetworkConfig,
+    *,
+    in_channels: int | None = None,
+    out_channels: int | None = None,
+    **options: Any,
+) -> Network:
     """The network that a config names, freshly initialised under torch's global seed.
 
     Args:
         task: gives dimensions, channels and classes.
         config: name, width, norm and dropout; without a name it is ``vnet`` in 3D and ``unet-2d`` in 2D.
+        in_channels: none: the image's; a method may put something beside the image.
+        out_channels: none: the classes; a method may want something else.
         options: what a method needs of the family besides, such as ``decoders`` or ``heads``.
 
     Raises:
@@ -132,4 +141,5 @@ def build_network(task: Task, config: NetworkConfig, **options: Any) -> Network:
             raise ConfigError(f"network {name} has no option {option!r}: {nearest(option, valid)}")
     settings = {"width": config.width, "norm": config.norm, "dropout": config.dropout}
     chosen = {key: value for key, value in settings.items() if value is not None}
-    return kind(task.spatial_dims, task.in_channels, task.num_classes, **(chosen | options))
+    channels = (in_channels or task.in_channels, out_channels or task.num_classes)
+    return kind(task.spatial_dims, *channels, **(chosen | options))

@@ -10,6 +10,7 @@ from typing import Literal
 from torch import nn
 
 from fewmask.errors import ConfigError, nearest
+from fewmask.networks.conditioning import Chain, shifted
 
 NormName = Literal["batch", "instance", "group", "none"]
 UpStep = Literal["transposed", "linear", "nearest", "cubic"]
@@ -75,10 +76,13 @@ def conv_norm_relu(
     return nn.Sequential(layer, *norm_layers(norm, dims, out_channels), nn.ReLU(inplace=True))
 
 
-def conv_stack(dims: int, in_channels: int, out_channels: int, norm: NormName, repeats: int) -> nn.Sequential:
-    """``repeats`` times `conv_norm_relu`; the first changes the number of channels."""
+def conv_stack(
+    dims: int, in_channels: int, out_channels: int, norm: NormName, repeats: int, *, code: int | None = None
+) -> Chain:
+    """``repeats`` times `conv_norm_relu`; the first changes the number of channels. With a code of that length, it shifts all but the last."""
     widths = [in_channels, *[out_channels] * repeats]
-    return nn.Sequential(*(conv_norm_relu(dims, a, b, norm) for a, b in pairwise(widths)))
+    layers = [conv_norm_relu(dims, a, b, norm) for a, b in pairwise(widths)]
+    return Chain(*(shifted(layer, out_channels, code) for layer in layers[:-1]), layers[-1])
 
 
 def upsample(dims: int, step: UpStep, factor: int = 2, align_corners: bool = True) -> nn.Upsample:

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
 
+from fewmask.errors import ConfigError
 from fewmask.networks.base import Network, NetworkOutput
 from fewmask.networks.blocks import conv
 from fewmask.networks.init import initialise
@@ -40,10 +41,11 @@ class EncoderDecoder(Network):
         dims: 2 or 3.
         in_channels: channels of the image.
         num_classes: classes with the background.
-        encoder: image to five feature maps, shallow to deep.
-        decoders: each turns these five maps into a `Decoded`.
+        encoder: image and code of the time, or None, to five feature maps, shallow to deep.
+        decoders: each turns these five maps and the code into a `Decoded`.
         width: channels of the last features.
         heads: extra 1x1 convolutions by name, with their number of output channels; signed distances, say.
+        time: diffusion steps ``(B,)`` to codes ``(B, length)``, for a network that is told the step.
 
     Attributes:
         start: how a family's weights are drawn, see `initialise`; None: as torch draws them.
@@ -61,37 +63,52 @@ class EncoderDecoder(Network):
         decoders: Sequence[nn.Module],
         width: int,
         heads: Mapping[str, int] | None,
+        time: nn.Module | None = None,
     ) -> None:
         super().__init__(dims, in_channels, num_classes)
         self.encoder = encoder
         self.decoders = nn.ModuleList(decoders)
         self.heads = nn.ModuleDict({name: conv(dims, width, channels, 1) for name, channels in (heads or {}).items()})
+        self.time = time
         if self.start:
             initialise(self, self.start)
 
-    def encode(self, image: Tensor) -> list[Tensor]:
+    def code(self, time: Tensor | None) -> Tensor | None:
+        """What `encode` and `decode` are told of the diffusion steps ``(B,)``; None for a network without time.
+
+        Raises:
+            ConfigError: steps are given to a network that takes none, or none to one that needs them.
+        """
+        if (time is None) != (self.time is None):
+            wants = "takes no diffusion step" if self.time is None else "needs the diffusion step of every image"
+            raise ConfigError(f"this {type(self).__name__} {wants}: it was built with time={self.time is not None}")
+        return None if self.time is None else self.time(time)
+
+    def encode(self, image: Tensor, code: Tensor | None = None) -> list[Tensor]:
         """The encoder's five feature maps, shallow to deep; a method may perturb them before it calls `decode`.
 
         Raises:
             ConfigError: see `check_image`.
         """
         self.check_image(image)
-        features: list[Tensor] = self.encoder(image)
+        features: list[Tensor] = self.encoder(image, code)
         return features
 
-    def decode(self, features: Sequence[Tensor], decoder: int = 0) -> Decoded:
+    def decode(self, features: Sequence[Tensor], decoder: int = 0, code: Tensor | None = None) -> Decoded:
         """One decoder on the feature maps of `encode`."""
-        decoded: Decoded = self.decoders[decoder](features)
+        decoded: Decoded = self.decoders[decoder](features, code)
         return decoded
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, time: Tensor | None = None) -> Tensor:
         """Logits ``(B, K, *S)`` of the first decoder; the others and the heads are not computed."""
-        return self.decode(self.encode(image)).logits[0]
+        code = self.code(time)
+        return self.decode(self.encode(image, code), code=code).logits[0]
 
-    def forward_all(self, image: Tensor) -> NetworkOutput:
-        """Every decoder, head and tap of images ``(B, C, *S)``."""
-        features = self.encode(image)
-        decoded = [self.decode(features, k) for k in range(len(self.decoders))]
+    def forward_all(self, image: Tensor, time: Tensor | None = None) -> NetworkOutput:
+        """Every decoder, head and tap of images ``(B, C, *S)``; ``time``: see `code`."""
+        code = self.code(time)
+        features = self.encode(image, code)
+        decoded = [self.decode(features, k, code) for k in range(len(self.decoders))]
         taps = {"encoder": features[-2], "bottleneck": features[-1]}
         for k, one in enumerate(decoded):
             suffix = f".{k}" if k else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from fewmask.errors import ConfigError
 from fewmask.networks.base import register
 from fewmask.networks.blocks import NormName, conv, conv_norm_relu, norm_layers
 from fewmask.networks.vnet import VNet
@@ -26,8 +27,12 @@ class ResNet34VNet(VNet):
     start = "kaiming"
 
     @staticmethod
-    def build_encoder(dims: int, in_channels: int, width: int, norm: NormName, dropout: float) -> nn.Module:
+    def build_encoder(
+        dims: int, in_channels: int, width: int, norm: NormName, dropout: float, *, code: int | None
+    ) -> nn.Module:
         """Stem and four residual stages, without dropout."""
+        if code:
+            raise ConfigError("resnet34-vnet is not made for diffusion steps: set network.name to vnet")
         return ResNet34Encoder(dims, in_channels, width, norm)
 
 
@@ -45,8 +50,8 @@ class ResNet34Encoder(nn.Module):
             for a, b, blocks in zip(widths[:-1], widths[1:], (3, 4, 6, 3), strict=True)
         )
 
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """Image ``(B, C, *S)`` to five feature maps, shallow to deep."""
+    def forward(self, image: Tensor, code: None = None) -> list[Tensor]:
+        """Image ``(B, C, *S)`` to five feature maps, shallow to deep; a code there is none."""
         features = [self.stem(image)]
         for stage in self.stages:
             features.append(stage(features[-1]))

@@ -8,9 +8,11 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from fewmask.diffusion.embedding import TimeMLP
 from fewmask.errors import ConfigError
 from fewmask.networks.base import register
 from fewmask.networks.blocks import NormName, UpStep, conv, norm_layers, transposed_conv, up_steps, upsample
+from fewmask.networks.conditioning import spread
 from fewmask.networks.encoder_decoder import Decoded, EncoderDecoder
 from fewmask.networks.perturbations import attention_drop, feature_noise
 
@@ -40,6 +42,8 @@ class UNet2D(EncoderDecoder):
             logits at full size, full resolution first. In training the inputs of the lower three are perturbed: feature
             noise at 1/2, attention drop at 1/4, dropout 0.5 at 1/8 (a perturbation, which ``dropout`` does not change).
         heads: extra outputs by name with their channels.
+        time: the network is told a diffusion step per image: a code of ``width`` values (sines and cosines of as many rates, two
+            linear maps with GELU between ``4 width``) is added to the first level's features, once.
 
     Raises:
         ConfigError: the images are not 2D, an unknown norm or up-step, or a pyramid with several decoders.
@@ -60,6 +64,7 @@ class UNet2D(EncoderDecoder):
         decoders: Sequence[str | int] = ("linear",),
         pyramid: bool = False,
         heads: Mapping[str, int] | None = None,
+        time: bool = False,
     ) -> None:
         steps = up_steps(decoders)
         if pyramid and len(steps) > 1:
@@ -74,6 +79,7 @@ class UNet2D(EncoderDecoder):
             decoders=[UNet2DDecoder(num_classes, width, norm, step, pyramid) for step in steps],
             width=width,
             heads=heads,
+            time=TimeMLP(width + width % 2, 4 * width, width, "gelu") if time else None,
         )
 
 
@@ -89,9 +95,10 @@ class UNet2DEncoder(nn.Module):
         )
         self.pool = nn.MaxPool2d(2)
 
-    def forward(self, image: Tensor) -> list[Tensor]:
+    def forward(self, image: Tensor, code: Tensor | None = None) -> list[Tensor]:
         """Image ``(B, C, H, W)`` to five feature maps, shallow to deep."""
-        features = [self.blocks[0](image)]
+        first = self.blocks[0](image)
+        features = [first if code is None else first + spread(code, 2)]
         for block in self.blocks[1:]:
             features.append(block(self.pool(features[-1])))
         return features
@@ -108,8 +115,8 @@ class UNet2DDecoder(nn.Module):
         self.blocks = nn.ModuleList(_block(2 * b, b, norm, 0.0) for _, b in pairs)
         self.outputs = nn.ModuleList(conv(2, width * 2**level, num_classes, 3) for level in range(4 if pyramid else 1))
 
-    def forward(self, features: Sequence[Tensor]) -> Decoded:
-        """Five feature maps, shallow to deep, to logits and features."""
+    def forward(self, features: Sequence[Tensor], code: Tensor | None = None) -> Decoded:
+        """Five feature maps, shallow to deep, to logits and features; the code is in them already."""
         x = features[-1]
         stages: list[Tensor] = []
         for up, block, skip in zip(self.ups, self.blocks, reversed(features[:-1]), strict=True):

@@ -8,8 +8,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from fewmask.diffusion.embedding import TimeMLP
 from fewmask.networks.base import register
 from fewmask.networks.blocks import NormName, channel_dropout, conv, conv_stack, upsample
+from fewmask.networks.conditioning import spread
 from fewmask.networks.encoder_decoder import Decoded, EncoderDecoder
 
 _CENTRE_RATE, _LAST_RATE = 0.3, 0.3
@@ -35,6 +37,8 @@ class UNet3D(EncoderDecoder):
         pyramid: one head per decoder stage, all upsampled to full size, as URPC trains it (Luo et al., MICCAI 2021):
             four logits, full resolution first; 5 884 504 parameters with one channel and two classes.
         heads: extra outputs by name with their channels.
+        time: the network is told a diffusion step per image: a code of ``width`` values (sines and cosines of as many rates, two
+            linear maps with GELU between ``4 width``) is added to the first level's features, once.
 
     Raises:
         ConfigError: the images are not 3D, or an unknown norm.
@@ -55,6 +59,7 @@ class UNet3D(EncoderDecoder):
         dropout: float | None = None,
         pyramid: bool = False,
         heads: Mapping[str, int] | None = None,
+        time: bool = False,
     ) -> None:
         # The pyramid has its dropouts in the decoder only.
         centre = 0.0 if pyramid else _CENTRE_RATE if dropout is None else dropout
@@ -66,6 +71,7 @@ class UNet3D(EncoderDecoder):
             decoders=[UNet3DDecoder(num_classes, width, norm, dropout, pyramid)],
             width=width,
             heads=heads,
+            time=TimeMLP(width + width % 2, 4 * width, width, "gelu") if time else None,
         )
 
 
@@ -79,9 +85,10 @@ class UNet3DEncoder(nn.Module):
         self.pool = nn.MaxPool3d(2)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, image: Tensor) -> list[Tensor]:
+    def forward(self, image: Tensor, code: Tensor | None = None) -> list[Tensor]:
         """Image ``(B, C, *S)`` to five feature maps, shallow to deep."""
-        features = [self.blocks[0](image)]
+        first = self.blocks[0](image)
+        features = [first if code is None else first + spread(code, 3)]
         for block in self.blocks[1:]:
             features.append(block(self.pool(features[-1])))
         features[-1] = self.dropout(features[-1])
@@ -102,8 +109,8 @@ class UNet3DDecoder(nn.Module):
             head = conv(3, width * 2**level, num_classes, 1)
             self.outputs.append(nn.Sequential(head, upsample(3, "linear", 2**level, align_corners=False)))
 
-    def forward(self, features: Sequence[Tensor]) -> Decoded:
-        """Five feature maps, shallow to deep, to logits and features."""
+    def forward(self, features: Sequence[Tensor], code: Tensor | None = None) -> Decoded:
+        """Five feature maps, shallow to deep, to logits and features; the code is in them already."""
         x, clean = features[-1], features[-1]
         stages: list[Tensor] = []
         for block, dropout, skip in zip(self.blocks, self.dropouts, reversed(features[:-1]), strict=True):

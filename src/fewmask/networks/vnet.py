@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from fewmask.diffusion.embedding import TimeMLP
 from fewmask.networks.base import register
 from fewmask.networks.blocks import (
     NormName,
@@ -20,7 +21,10 @@ from fewmask.networks.blocks import (
     up_steps,
     upsample,
 )
+from fewmask.networks.conditioning import Chain, run, shifted
 from fewmask.networks.encoder_decoder import Decoded, EncoderDecoder
+
+_RATES, _CODE = 128, 512  # of the diffusion V-Net's time embedding
 
 
 @register("vnet")
@@ -45,6 +49,10 @@ class VNet(EncoderDecoder):
         decoders: the up-step of each decoder: transposed (0), linear (1), nearest (2), in 2D also cubic (3). All but
             the transposed one are an interpolation and a convolution.
         heads: extra outputs by name with their channels, on the first decoder's block nine.
+        time: the network is told a diffusion step per image. A code of 512 values (sines and cosines of 128 rates, two linear
+            maps with SiLU) shifts, by a linear map of its own, the output of every layer that changes the resolution and of every
+            other layer that is not its block's last. The step comes after the ReLU, where no norm can undo it. 10 837 266
+            parameters with three input channels and two classes in 3D.
 
     Raises:
         ConfigError: unknown norm or up-step.
@@ -63,44 +71,54 @@ class VNet(EncoderDecoder):
         dropout: float = 0.5,
         decoders: Sequence[str | int] = ("transposed",),
         heads: Mapping[str, int] | None = None,
+        time: bool = False,
     ) -> None:
+        code = _CODE if time else None
         super().__init__(
             dims,
             in_channels,
             num_classes,
-            encoder=self.build_encoder(dims, in_channels, width, norm, dropout),
+            encoder=self.build_encoder(dims, in_channels, width, norm, dropout, code=code),
             decoders=[
-                VNetDecoder(dims, num_classes, width, norm=norm, dropout=dropout, step=step)
+                VNetDecoder(dims, num_classes, width, norm=norm, dropout=dropout, step=step, code=code)
                 for step in up_steps(decoders)
             ],
             width=width,
             heads=heads,
+            time=nn.Sequential(TimeMLP(_RATES, _CODE, _CODE), nn.SiLU()) if time else None,
         )
 
     @staticmethod
-    def build_encoder(dims: int, in_channels: int, width: int, norm: NormName, dropout: float) -> nn.Module:
+    def build_encoder(
+        dims: int, in_channels: int, width: int, norm: NormName, dropout: float, *, code: int | None
+    ) -> nn.Module:
         """Image to five feature maps of ``width`` to ``16 width`` channels; what a variant of the V-Net replaces."""
-        return VNetEncoder(dims, in_channels, width, norm, dropout)
+        return VNetEncoder(dims, in_channels, width, norm, dropout, code=code)
 
 
 class VNetEncoder(nn.Module):
     """Blocks one to five; gives their outputs, the last one after dropout."""
 
-    def __init__(self, dims: int, in_channels: int, width: int, norm: NormName, dropout: float) -> None:
+    def __init__(
+        self, dims: int, in_channels: int, width: int, norm: NormName, dropout: float, *, code: int | None = None
+    ) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(5)]
         self.first = conv_stack(dims, in_channels, width, norm, 1)
         self.deeper = nn.ModuleList(
-            nn.Sequential(conv_norm_relu(dims, a, b, norm, kernel=2, stride=2), conv_stack(dims, b, b, norm, repeats))
+            Chain(
+                shifted(conv_norm_relu(dims, a, b, norm, kernel=2, stride=2), b, code),
+                conv_stack(dims, b, b, norm, repeats, code=code),
+            )
             for a, b, repeats in zip(widths[:-1], widths[1:], (2, 3, 3, 3), strict=True)
         )
         self.dropout = channel_dropout(dims, dropout)
 
-    def forward(self, image: Tensor) -> list[Tensor]:
+    def forward(self, image: Tensor, code: Tensor | None = None) -> list[Tensor]:
         """Image ``(B, C, *S)`` to five feature maps, shallow to deep."""
         features = [self.first(image)]
         for block in self.deeper:
-            features.append(block(features[-1]))
+            features.append(block(features[-1], code))
         features[-1] = self.dropout(features[-1])
         return features
 
@@ -109,22 +127,31 @@ class VNetDecoder(nn.Module):
     """Blocks six to nine and the output convolution."""
 
     def __init__(
-        self, dims: int, num_classes: int, width: int, *, norm: NormName, dropout: float, step: UpStep
+        self,
+        dims: int,
+        num_classes: int,
+        width: int,
+        *,
+        norm: NormName,
+        dropout: float,
+        step: UpStep,
+        code: int | None = None,
     ) -> None:
         super().__init__()
         widths = [width * 2**level for level in (4, 3, 2, 1, 0)]
-        self.ups = nn.ModuleList(up_block(dims, a, b, norm, step) for a, b in pairwise(widths))
+        self.ups = nn.ModuleList(shifted(up_block(dims, a, b, norm, step), b, code) for a, b in pairwise(widths))
         self.blocks = nn.ModuleList(
-            conv_stack(dims, b, b, norm, repeats) for b, repeats in zip(widths[1:], (3, 3, 2, 1), strict=True)
+            conv_stack(dims, b, b, norm, repeats, code=code)
+            for b, repeats in zip(widths[1:], (3, 3, 2, 1), strict=True)
         )
         self.dropout = channel_dropout(dims, dropout)
         self.output = conv(dims, width, num_classes, 1)
 
-    def forward(self, features: Sequence[Tensor]) -> Decoded:
+    def forward(self, features: Sequence[Tensor], code: Tensor | None = None) -> Decoded:
         """Five feature maps, shallow to deep, to logits and features."""
         x, stages = features[-1], []
         for up, block, skip in zip(self.ups, self.blocks, reversed(features[:-1]), strict=True):
-            x = block(up(x) + skip)
+            x = block(run(up, x, code) + skip, code)
             stages.append(x)
         last = self.dropout(x)
         return Decoded([self.output(last)], half=stages[-2], before_dropout=x, last=last)
