@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
 
 from fewmask.config import TrainConfig, merge, validate
 from fewmask.methods.base import Turn
+from fewmask.networks.init import decays
 
 
 def turn_config(config: TrainConfig, turn: Turn) -> TrainConfig:
@@ -23,11 +25,19 @@ def turn_config(config: TrainConfig, turn: Turn) -> TrainConfig:
 
 def build_optimiser(config: TrainConfig, turn: Turn) -> Optimizer:
     """The optimiser of a turn; weight decay is coupled for sgd and adam, decoupled for adamw."""
-    parameters: Any = list(turn.parameters)
+    parameters = parameter_groups(turn.parameters)
     if config.optimiser == "sgd":
         return torch.optim.SGD(parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
     kind: Callable[..., Optimizer] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser]
     return kind(parameters, lr=config.lr, betas=(config.momentum, 0.999), weight_decay=config.weight_decay)
+
+
+def parameter_groups(parameters: Sequence[nn.Parameter]) -> Any:
+    """The parameters as they are, or in two groups where weight decay must leave some alone, see `without_decay`."""
+    kept = [p for p in parameters if not decays(p)]
+    if not kept:
+        return list(parameters)
+    return [{"params": [p for p in parameters if decays(p)]}, {"params": kept, "weight_decay": 0.0}]
 
 
 def learning_rate(config: TrainConfig, iteration: int, iterations: int) -> float:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fewmask.errors import ConfigError
 from fewmask.networks.base import Network, NetworkOutput
 from fewmask.networks.blocks import conv
+from fewmask.networks.high_frequency_mamba import HFMConfig, HighFrequencyMamba
 from fewmask.networks.init import initialise
 
 
@@ -29,6 +30,23 @@ class Decoded(NamedTuple):
     last: Tensor
 
 
+class Encoder(nn.Module):
+    """Image ``(B, C, *S)`` to five feature maps, shallow to deep; modules may be inserted behind its stages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inserted = nn.ModuleDict()
+
+    def insert(self, stage: int, module: nn.Module) -> None:
+        """Put a module that keeps the shape behind a stage (1 to 5): the skip and the next stage see what it gives."""
+        self.inserted[str(stage)] = module
+
+    def behind(self, stage: int, features: Tensor) -> Tensor:
+        """What leaves a stage: its features, or what the module behind it makes of them."""
+        name = str(stage)
+        return self.inserted[name](features) if name in self.inserted else features
+
+
 class EncoderDecoder(Network):
     """One encoder, decoders that differ in how they double the resolution, extra heads on the first decoder.
 
@@ -46,6 +64,8 @@ class EncoderDecoder(Network):
         width: channels of the last features.
         heads: extra 1x1 convolutions by name, with their number of output channels; signed distances, say.
         time: diffusion steps ``(B,)`` to codes ``(B, length)``, for a network that is told the step.
+        hfm: high-frequency Mamba modules behind stages of the encoder. They are drawn last, so that the other weights
+            are those of the network without them.
 
     Attributes:
         start: how a family's weights are drawn, see `initialise`; None: as torch draws them.
@@ -59,11 +79,12 @@ class EncoderDecoder(Network):
         in_channels: int,
         num_classes: int,
         *,
-        encoder: nn.Module,
+        encoder: Encoder,
         decoders: Sequence[nn.Module],
         width: int,
         heads: Mapping[str, int] | None,
         time: nn.Module | None = None,
+        hfm: HFMConfig | None = None,
     ) -> None:
         super().__init__(dims, in_channels, num_classes)
         self.encoder = encoder
@@ -72,6 +93,9 @@ class EncoderDecoder(Network):
         self.time = time
         if self.start:
             initialise(self, self.start)
+        if hfm:
+            for stage in hfm.stages:
+                encoder.insert(stage, HighFrequencyMamba(dims, width * 2 ** (stage - 1), hfm))
 
     def code(self, time: Tensor | None) -> Tensor | None:
         """What `encode` and `decode` are told of the diffusion steps ``(B,)``; None for a network without time.

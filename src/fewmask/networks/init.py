@@ -42,3 +42,15 @@ def initialise(network: M, how: Literal["kaiming", "xavier"]) -> M:
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
     return network
+
+
+def without_decay(value: Tensor) -> nn.Parameter:
+    """A parameter that weight decay leaves alone: the engine's optimisers look for this mark."""
+    parameter = nn.Parameter(value)
+    parameter._no_weight_decay = True  # type: ignore[attr-defined]  # the mark that mamba-ssm uses, too
+    return parameter
+
+
+def decays(parameter: nn.Parameter) -> bool:
+    """Whether weight decay may shrink a parameter."""
+    return not getattr(parameter, "_no_weight_decay", False)

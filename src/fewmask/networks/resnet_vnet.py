@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from fewmask.errors import ConfigError
 from fewmask.networks.base import register
 from fewmask.networks.blocks import NormName, conv, conv_norm_relu, norm_layers
+from fewmask.networks.encoder_decoder import Encoder
 from fewmask.networks.vnet import VNet
 
 
@@ -29,14 +30,14 @@ class ResNet34VNet(VNet):
     @staticmethod
     def build_encoder(
         dims: int, in_channels: int, width: int, norm: NormName, dropout: float, *, code: int | None
-    ) -> nn.Module:
+    ) -> Encoder:
         """Stem and four residual stages, without dropout."""
         if code:
             raise ConfigError("resnet34-vnet is not made for diffusion steps: set network.name to vnet")
         return ResNet34Encoder(dims, in_channels, width, norm)
 
 
-class ResNet34Encoder(nn.Module):
+class ResNet34Encoder(Encoder):
     """Stem and four stages of basic blocks; gives the output of each."""
 
     def __init__(self, dims: int, in_channels: int, width: int, norm: NormName) -> None:
@@ -52,9 +53,9 @@ class ResNet34Encoder(nn.Module):
 
     def forward(self, image: Tensor, code: None = None) -> list[Tensor]:
         """Image ``(B, C, *S)`` to five feature maps, shallow to deep; a code there is none."""
-        features = [self.stem(image)]
-        for stage in self.stages:
-            features.append(stage(features[-1]))
+        features = [self.behind(1, self.stem(image))]
+        for stage, blocks in enumerate(self.stages, start=2):
+            features.append(self.behind(stage, blocks(features[-1])))
         return features
 
 

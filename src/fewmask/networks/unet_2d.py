@@ -13,7 +13,8 @@ from fewmask.errors import ConfigError
 from fewmask.networks.base import register
 from fewmask.networks.blocks import NormName, UpStep, conv, norm_layers, transposed_conv, up_steps, upsample
 from fewmask.networks.conditioning import spread
-from fewmask.networks.encoder_decoder import Decoded, EncoderDecoder
+from fewmask.networks.encoder_decoder import Decoded, Encoder, EncoderDecoder
+from fewmask.networks.high_frequency_mamba import HFMConfig
 from fewmask.networks.perturbations import attention_drop, feature_noise
 
 _RATES = (0.05, 0.1, 0.2, 0.3, 0.5)
@@ -44,6 +45,7 @@ class UNet2D(EncoderDecoder):
         heads: extra outputs by name with their channels.
         time: the network is told a diffusion step per image: a code of ``width`` values (sines and cosines of as many rates, two
             linear maps with GELU between ``4 width``) is added to the first level's features, once.
+        hfm: high-frequency Mamba modules behind stages of the encoder.
 
     Raises:
         ConfigError: the images are not 2D, an unknown norm or up-step, or a pyramid with several decoders.
@@ -65,6 +67,7 @@ class UNet2D(EncoderDecoder):
         pyramid: bool = False,
         heads: Mapping[str, int] | None = None,
         time: bool = False,
+        hfm: HFMConfig | None = None,
     ) -> None:
         steps = up_steps(decoders)
         if pyramid and len(steps) > 1:
@@ -80,10 +83,11 @@ class UNet2D(EncoderDecoder):
             width=width,
             heads=heads,
             time=TimeMLP(width + width % 2, 4 * width, width, "gelu") if time else None,
+            hfm=hfm,
         )
 
 
-class UNet2DEncoder(nn.Module):
+class UNet2DEncoder(Encoder):
     """Five levels of two convolutions with dropout between them, max-pooling between the levels."""
 
     def __init__(self, in_channels: int, width: int, norm: NormName, dropout: float | None) -> None:
@@ -98,9 +102,9 @@ class UNet2DEncoder(nn.Module):
     def forward(self, image: Tensor, code: Tensor | None = None) -> list[Tensor]:
         """Image ``(B, C, H, W)`` to five feature maps, shallow to deep."""
         first = self.blocks[0](image)
-        features = [first if code is None else first + spread(code, 2)]
-        for block in self.blocks[1:]:
-            features.append(block(self.pool(features[-1])))
+        features = [self.behind(1, first if code is None else first + spread(code, 2))]
+        for stage, block in enumerate(self.blocks[1:], start=2):
+            features.append(self.behind(stage, block(self.pool(features[-1]))))
         return features
 
 

@@ -12,7 +12,8 @@ from fewmask.diffusion.embedding import TimeMLP
 from fewmask.networks.base import register
 from fewmask.networks.blocks import NormName, channel_dropout, conv, conv_stack, upsample
 from fewmask.networks.conditioning import spread
-from fewmask.networks.encoder_decoder import Decoded, EncoderDecoder
+from fewmask.networks.encoder_decoder import Decoded, Encoder, EncoderDecoder
+from fewmask.networks.high_frequency_mamba import HFMConfig
 
 _CENTRE_RATE, _LAST_RATE = 0.3, 0.3
 _PYRAMID_RATES = (0.5, 0.3, 0.2, 0.1)
@@ -39,6 +40,7 @@ class UNet3D(EncoderDecoder):
         heads: extra outputs by name with their channels.
         time: the network is told a diffusion step per image: a code of ``width`` values (sines and cosines of as many rates, two
             linear maps with GELU between ``4 width``) is added to the first level's features, once.
+        hfm: high-frequency Mamba modules behind stages of the encoder.
 
     Raises:
         ConfigError: the images are not 3D, or an unknown norm.
@@ -60,6 +62,7 @@ class UNet3D(EncoderDecoder):
         pyramid: bool = False,
         heads: Mapping[str, int] | None = None,
         time: bool = False,
+        hfm: HFMConfig | None = None,
     ) -> None:
         # The pyramid has its dropouts in the decoder only.
         centre = 0.0 if pyramid else _CENTRE_RATE if dropout is None else dropout
@@ -72,10 +75,11 @@ class UNet3D(EncoderDecoder):
             width=width,
             heads=heads,
             time=TimeMLP(width + width % 2, 4 * width, width, "gelu") if time else None,
+            hfm=hfm,
         )
 
 
-class UNet3DEncoder(nn.Module):
+class UNet3DEncoder(Encoder):
     """Five levels of two convolutions, max-pooling between them, dropout at the centre."""
 
     def __init__(self, in_channels: int, width: int, norm: NormName, dropout: float) -> None:
@@ -88,9 +92,9 @@ class UNet3DEncoder(nn.Module):
     def forward(self, image: Tensor, code: Tensor | None = None) -> list[Tensor]:
         """Image ``(B, C, *S)`` to five feature maps, shallow to deep."""
         first = self.blocks[0](image)
-        features = [first if code is None else first + spread(code, 3)]
-        for block in self.blocks[1:]:
-            features.append(block(self.pool(features[-1])))
+        features = [self.behind(1, first if code is None else first + spread(code, 3))]
+        for stage, block in enumerate(self.blocks[1:], start=2):
+            features.append(self.behind(stage, block(self.pool(features[-1]))))
         features[-1] = self.dropout(features[-1])
         return features
 

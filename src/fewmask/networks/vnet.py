@@ -22,7 +22,8 @@ from fewmask.networks.blocks import (
     upsample,
 )
 from fewmask.networks.conditioning import Chain, run, shifted
-from fewmask.networks.encoder_decoder import Decoded, EncoderDecoder
+from fewmask.networks.encoder_decoder import Decoded, Encoder, EncoderDecoder
+from fewmask.networks.high_frequency_mamba import HFMConfig
 
 _RATES, _CODE = 128, 512  # of the diffusion V-Net's time embedding
 
@@ -53,6 +54,7 @@ class VNet(EncoderDecoder):
             maps with SiLU) shifts, by a linear map of its own, the output of every layer that changes the resolution and of every
             other layer that is not its block's last. The step comes after the ReLU, where no norm can undo it. 10 837 266
             parameters with three input channels and two classes in 3D.
+        hfm: high-frequency Mamba modules behind stages of the encoder.
 
     Raises:
         ConfigError: unknown norm or up-step.
@@ -72,6 +74,7 @@ class VNet(EncoderDecoder):
         decoders: Sequence[str | int] = ("transposed",),
         heads: Mapping[str, int] | None = None,
         time: bool = False,
+        hfm: HFMConfig | None = None,
     ) -> None:
         code = _CODE if time else None
         super().__init__(
@@ -86,17 +89,18 @@ class VNet(EncoderDecoder):
             width=width,
             heads=heads,
             time=nn.Sequential(TimeMLP(_RATES, _CODE, _CODE), nn.SiLU()) if time else None,
+            hfm=hfm,
         )
 
     @staticmethod
     def build_encoder(
         dims: int, in_channels: int, width: int, norm: NormName, dropout: float, *, code: int | None
-    ) -> nn.Module:
+    ) -> Encoder:
         """Image to five feature maps of ``width`` to ``16 width`` channels; what a variant of the V-Net replaces."""
         return VNetEncoder(dims, in_channels, width, norm, dropout, code=code)
 
 
-class VNetEncoder(nn.Module):
+class VNetEncoder(Encoder):
     """Blocks one to five; gives their outputs, the last one after dropout."""
 
     def __init__(
@@ -116,9 +120,9 @@ class VNetEncoder(nn.Module):
 
     def forward(self, image: Tensor, code: Tensor | None = None) -> list[Tensor]:
         """Image ``(B, C, *S)`` to five feature maps, shallow to deep."""
-        features = [self.first(image)]
-        for block in self.deeper:
-            features.append(block(features[-1], code))
+        features = [self.behind(1, self.first(image))]
+        for stage, block in enumerate(self.deeper, start=2):
+            features.append(self.behind(stage, block(features[-1], code)))
         features[-1] = self.dropout(features[-1])
         return features
 
