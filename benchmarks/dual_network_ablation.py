@@ -32,7 +32,7 @@ METHOD = "uncertainty-dual-network"
 TERMS = ("cps", "efs", "ue", "contrast", "cr")
 RAMPED = [f"method.{term}.{key}" for term in ("cps", "efs", "ue") for key in ("shape=gaussian", "steps=null")]
 TOY = [
-    "preprocess.spacing=null",
+    "preprocess.spacing=keep",
     "sampling.patch_size=[32,32,32]",
     "network.width=4",
     "network.norm=batch",

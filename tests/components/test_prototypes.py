@@ -39,6 +39,16 @@ def test_a_class_without_reliable_voxels_is_left_out(missing):
     assert rows.grad.isfinite().all()
 
 
+def test_a_feature_of_zeros_gets_no_gradient():
+    """It has no direction; a quotient by its length passes a trillion times the gradient, which bfloat16 turns into NaN soon after."""
+    rows = features(torch.cat([ROWS[:5], torch.zeros(1, 2)]))
+    loss = prototype_contrast(rows, LABELS, RELIABLE, 2)
+    loss.backward()
+    assert loss.item() == pytest.approx(0.7653669 + 1 + 1.4142136, abs=1e-6)
+    assert not rows.grad[..., -1].any()
+    assert rows.grad.abs().max() < 2
+
+
 def test_nothing_uncertain_leaves_the_prototypes_alone():
     loss = prototype_contrast(features(ROWS[:4]), LABELS[:, :4], RELIABLE[:, :4], 2)
     assert loss.item() == pytest.approx(2**0.5, abs=1e-6)

@@ -66,12 +66,18 @@ def prototype_contrast(
         trusted = (mine & reliable).nonzero().flatten()
         if not len(trusted):
             continue
-        prototypes.append(F.normalize(rows[trusted].mean(0), dim=0))
+        prototypes.append(_unit(rows[trusted].mean(0)))
         doubtful = (mine & ~reliable).nonzero().flatten()
         if len(doubtful):
             drawn = doubtful[torch.randperm(len(doubtful), device=doubtful.device)[:count]]
-            total = total + _distance(F.normalize(rows[drawn], dim=1), prototypes[-1].detach()).mean()
+            total = total + _distance(_unit(rows[drawn]), prototypes[-1].detach()).mean()
     return total + between * _spread(prototypes) if between and len(prototypes) > 1 else total
+
+
+def _unit(rows: Tensor) -> Tensor:
+    """Each row by its length. A row of zeros has no direction: it stays zero and gets no gradient, where a plain quotient gives 1e12 of it."""
+    length = rows.norm(dim=-1, keepdim=True)
+    return F.normalize(torch.where(length > 1e-6, rows, rows.detach()), dim=-1)
 
 
 def _distance(first: Tensor, second: Tensor) -> Tensor:
