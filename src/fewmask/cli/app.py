@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fewmask import __version__
-from fewmask.cli import check, demo, doctor, evaluate, export, methods, networks, predict, report, split, train
+from fewmask.cli import check, convert, demo, doctor, evaluate, export, methods, networks, predict, report, split, train
 from fewmask.cli.console import STATE
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 
 app.command("demo")(demo.demo)
+app.command("convert")(convert.convert)
 app.command("check")(check.check)
 app.command("split")(split.split)
 app.command("train")(train.train)

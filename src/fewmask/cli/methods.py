@@ -16,6 +16,7 @@ from fewmask.errors import ConfigError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from fewmask.data.convert import Converter
     from fewmask.methods import Method
 
 
@@ -83,8 +84,8 @@ def _show(name: str, kind: type[Method], as_json: bool) -> None:
         say(f"  {key}={value}" + (f"  {description}" if description else ""))
 
 
-def settings(kind: type[Method]) -> list[tuple[str, Any, str]]:
-    """Dotted name, default and description of each of a method's settings."""
+def settings(kind: type[Method] | type[Converter]) -> list[tuple[str, Any, str]]:
+    """Dotted name, default and description of each setting of a method or a converter."""
     return list(_settings(kind.Config(), ""))
 
 

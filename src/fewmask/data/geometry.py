@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from fewmask.errors import ConfigError
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +28,19 @@ class Geometry:
     def plain(cls, shape: tuple[int, ...]) -> Geometry:
         """The geometry of a file that knows none: unit spacing at the origin."""
         return cls(tuple(int(n) for n in shape), np.eye(4))
+
+    @classmethod
+    def spaced(cls, shape: tuple[int, ...], spacing: Sequence[float]) -> Geometry:
+        """A grid at the origin whose axes point to the right, forward and up, with ``spacing`` millimetres per axis.
+
+        Raises:
+            ConfigError: there is not one positive length per axis.
+        """
+        if len(spacing) != len(shape) or not min(spacing) > 0:
+            raise ConfigError(
+                f"spacing {list(spacing)} does not fit {len(shape)} axes; give a positive length for each"
+            )
+        return cls(tuple(int(n) for n in shape), np.diag([*spacing, *[1.0] * (4 - len(spacing))]))
 
     @property
     def spacing(self) -> tuple[float, ...]:

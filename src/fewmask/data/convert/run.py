@@ -1,0 +1,139 @@
+"""From a downloaded data set to a dataset folder, case by case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fewmask.config import validate
+from fewmask.data.convert.archive import is_archive, unpacked
+from fewmask.data.convert.base import CONVERTERS, Plan, Source
+from fewmask.data.convert.record import begin
+from fewmask.data.convert.splits import published_splits, published_test
+from fewmask.data.convert.write import label_ending, write_case
+from fewmask.data.dataset import Dataset
+from fewmask.errors import DataError
+from fewmask.files import write_json
+from fewmask.names import is_safe
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion did.
+
+    Attributes:
+        dataset: the dataset folder.
+        written: cases written now; the others were there.
+        splits: names of the splits that were saved.
+        notes: what the user should know.
+        missing: what is not as published; a warning each.
+    """
+
+    dataset: Dataset
+    written: int
+    splits: list[str]
+    notes: list[str]
+    missing: list[str]
+
+
+def convert(
+    name: str,
+    raw: Path,
+    root: Path,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    unpack: Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Conversion:
+    """Convert a data set. One that was cut short goes on with the first case that is missing; nothing in ``raw`` is changed.
+
+    Args:
+        name: of the converter.
+        raw: the downloaded folder, or an archive of it.
+        root: the dataset folder to write; new, or of a conversion that was cut short.
+        settings: of the converter.
+        unpack: where an archive is unpacked to, and stays; none: beside ``root``, and removed at the end.
+        progress: is told cases done and cases in all.
+
+    Raises:
+        ConfigError: there is no such converter or setting.
+        DataError: ``raw`` is laid out in another way, a file is damaged, or ``root`` holds something else.
+        WriteError: the disk is full.
+    """
+    kind = CONVERTERS[name]
+    config = validate(kind.Config, settings or {}, f"settings of {name}")
+    if not raw.exists():
+        raise DataError(f"{raw}: does not exist; give the folder or the archive that was downloaded")
+    if not raw.is_dir() and not is_archive(raw):
+        raise DataError(f"{raw}: is neither a folder nor a .zip, .tar, .tar.gz or .tgz archive; give one of these")
+    _refuse_nested(raw, root)
+    with (
+        unpacked(raw, unpack or root.parent, keep=unpack is not None)
+        if not raw.is_dir()
+        else nullcontext(raw) as folder
+    ):
+        plan = kind(config).plan(folder)
+        _check(folder, plan)
+        plan.cases = _placed(plan.cases, published_test(kind.published))
+        asked = {"converter": name, "settings": config.model_dump(mode="json")}
+        todo = begin(root, folder, plan, asked)
+        total = len(plan.cases)
+        for number, case in enumerate(todo):
+            progress(total - len(todo) + number, total)
+            write_case(root, plan, case)
+        progress(total, total)
+    return _finish(root, plan, kind.published, len(todo))
+
+
+def _refuse_nested(raw: Path, root: Path) -> None:
+    """Nothing is written into what was downloaded."""
+    inner, outer = root.resolve(), raw.resolve()
+    if inner == outer or (raw.is_dir() and inner.is_relative_to(outer)):
+        raise DataError(f"{root}: lies inside the raw data, which stay as they are; choose a folder elsewhere")
+
+
+def _check(raw: Path, plan: Plan) -> None:
+    if not plan.cases:
+        raise DataError(f"{raw}: holds no case; give the folder that was downloaded")
+    seen: dict[str, Source] = {}
+    for case in plan.cases:
+        if not case.id or "/" in case.id or "\\" in case.id or case.id.startswith(".") or not is_safe(case.id):
+            raise DataError(f"{raw}: {case.id!a} cannot be the name of a case; rename its files with plain letters")
+        other = seen.setdefault(case.id.casefold(), case)
+        if other is not case:
+            raise DataError(f"{case.files[0]}: is the case {case.id!r} like {other.files[0]}; keep one of the two")
+    for what, (expected, here) in plan.expected.items():
+        if expected != here:
+            plan.missing.append(f"{raw}: holds {here} {what} where the published data set has {expected}")
+
+
+def _placed(cases: list[Source], test: frozenset[str]) -> list[Source]:
+    """The cases on which the field tests go to ``imagesTs``, so that a split which is drawn here leaves them alone."""
+    return [replace(case, group="test") if case.id in test and case.group == "train" else case for case in cases]
+
+
+def _finish(root: Path, plan: Plan, published: str | None, written: int) -> Conversion:
+    description: dict[str, Any] = {
+        "name": plan.name,
+        "channel_names": {str(number): name for number, name in enumerate(plan.channel_names)},
+        "labels": {name: value for value, name in enumerate(plan.class_names)},
+        "numTraining": sum(case.group == "train" and case.labelled for case in plan.cases),
+        "file_ending": plan.file_ending,
+    }
+    if label_ending(plan) != plan.file_ending:
+        description["label_ending"] = label_ending(plan)
+    if patients := {case.id: case.patient for case in plan.cases if case.patient is not None}:
+        description["patients"] = patients
+    if plan.training_order is not None:
+        description["training_order"] = list(plan.training_order)
+    if plan.reference:
+        description["reference"] = plan.reference
+    write_json(root / "dataset.json", description)
+    dataset = Dataset.open(root)
+    splits = {**published_splits(published, dataset), **plan.splits}
+    for name, split in splits.items():
+        dataset.save_split(name, split)
+    return Conversion(dataset, written, list(splits), plan.notes, plan.missing)
