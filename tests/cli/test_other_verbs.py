@@ -7,7 +7,20 @@ from safetensors.torch import load_file
 from fewmask import __version__
 from fewmask.inference.predictor import Predictor
 
-VERBS = ("demo", "check", "split", "train", "predict", "evaluate", "report", "export", "methods", "networks", "doctor")
+VERBS = (
+    "demo",
+    "convert",
+    "check",
+    "split",
+    "train",
+    "predict",
+    "evaluate",
+    "report",
+    "export",
+    "methods",
+    "networks",
+    "doctor",
+)
 HEAVY = ("torch", "monai", "scipy", "nibabel", "SimpleITK", "matplotlib", "lightning_fabric")
 
 

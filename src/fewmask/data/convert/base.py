@@ -76,6 +76,7 @@ class Plan:
         reference: what to cite.
         notes: what the user should know of this conversion.
         missing: labels that should be there and are not, and the like; each a sentence, shown as a warning.
+        shortcuts: that the data themselves take, by their names in `fewmask.data.protocols`, such as ``"reference-crop"``.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Plan:
     reference: str = ""
     notes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    shortcuts: tuple[str, ...] = ()
 
 
 class Converter(ABC):

@@ -68,6 +68,7 @@ Testing Set/  too, where it is there"""
             expected={"training scans": (100, sum(case.group == "train" for case in cases))},
             reference="Xiong et al., A global benchmark of algorithms for segmenting the left atrium, Medical Image Analysis 2021",
             notes=notes if copies else [],
+            shortcuts=("reference-crop",) if copies else (),
         )
 
     def _case(self, folder: Path, group: Any) -> Source:

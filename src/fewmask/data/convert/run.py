@@ -129,6 +129,8 @@ def _finish(root: Path, plan: Plan, published: str | None, written: int) -> Conv
         description["patients"] = patients
     if plan.training_order is not None:
         description["training_order"] = list(plan.training_order)
+    if plan.shortcuts:
+        description["shortcuts"] = list(plan.shortcuts)
     if plan.reference:
         description["reference"] = plan.reference
     write_json(root / "dataset.json", description)
