@@ -21,9 +21,23 @@ def test_recipe_is_valid_and_its_networks_build(name):
     assert stride is None or all(step <= side for step, side in zip(stride, patch, strict=True))
 
 
-@pytest.mark.parametrize("name", [name for name in recipe_names() if name.split("/")[1] in METHODS])
+def method_of(name):
+    """The method whose name a recipe bears, with or without the number of labelled scans behind it."""
+    return name.split("/")[1].rstrip("0123456789").removesuffix("-")
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if method_of(name) in METHODS])
 def test_recipe_that_bears_a_method_s_name_trains_it(name):
-    assert load_experiment(recipe_path(name)).method.name == name.split("/")[1]
+    assert load_experiment(recipe_path(name)).method.name == method_of(name)
+
+
+def test_a_recipe_with_a_number_is_for_so_many_labelled_scans():
+    numbered = [name for name in recipe_names() if name[-1].isdigit()]
+    assert len(numbered) >= 6
+    for name in numbered:
+        text, labelled = recipe_path(name).read_text(encoding="utf-8"), name.rsplit("-", 1)[1]
+        assert f"first {labelled} of" in text
+        assert f"--labelled {labelled} --ordered" in text
 
 
 def test_recipes_of_one_data_set_differ_in_the_method_alone():

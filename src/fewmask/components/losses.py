@@ -29,21 +29,39 @@ def dice_squared(probabilities: Tensor, target: Tensor, *, background: bool = Tr
         smooth: ``s``.
     """
     over = [0, *range(2, probabilities.ndim)]
-    overlap = (probabilities * target).sum(over)
     size = probabilities.square().sum(over) + target.square().sum(over)
-    loss = 1 - (2 * overlap + smooth) / (size + smooth)
+    return _dice(probabilities, target, size, background, smooth)
+
+
+def dice_plain(probabilities: Tensor, target: Tensor, *, background: bool = True, smooth: float = 1e-5) -> Tensor:
+    """`dice_squared` without the squares: ``1 - (2 sum p y + s) / (sum p + sum y + s)``."""
+    over = [0, *range(2, probabilities.ndim)]
+    return _dice(probabilities, target, probabilities.sum(over) + target.sum(over), background, smooth)
+
+
+def _dice(probabilities: Tensor, target: Tensor, size: Tensor, background: bool, smooth: float) -> Tensor:
+    over = [0, *range(2, probabilities.ndim)]
+    loss = 1 - (2 * (probabilities * target).sum(over) + smooth) / (size + smooth)
     return loss[0 if background else 1 :].mean()
 
 
-def supervised_loss(logits: Tensor, labels: Tensor, *, background: bool = True) -> tuple[Tensor, Tensor]:
-    """Cross-entropy (mean over voxels) and squared Dice loss of labelled patches, never in half precision.
+def supervised_loss(
+    logits: Tensor, labels: Tensor, *, background: bool = True, squared: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy (mean over voxels) and Dice loss of labelled patches, never in half precision.
+
+    Args:
+        logits: ``(B, K, *S)``.
+        labels: ``(B, *S)``.
+        background: whether class 0 counts for Dice.
+        squared: `dice_squared`, else `dice_plain`.
 
     Returns:
-        ``(CE, Dsq)``, two scalars.
+        ``(CE, Dice)``, two scalars.
     """
     logits = full_precision(logits)
-    ce = F.cross_entropy(logits, labels)
-    return ce, dice_squared(logits.softmax(1), one_hot(labels, logits.shape[1]), background=background)
+    ce, dice = F.cross_entropy(logits, labels), dice_squared if squared else dice_plain
+    return ce, dice(logits.softmax(1), one_hot(labels, logits.shape[1]), background=background)
 
 
 def softmax_mse(logits: Tensor, target_logits: Tensor) -> Tensor:

@@ -66,16 +66,17 @@ class _Bfloat16(nn.Module):
     def __init__(self, module: nn.Module, *, channels_last: bool, device_type: str) -> None:
         super().__init__()
         self.module, self.channels_last, self.device_type = module, channels_last, device_type
+        self.takes_corners = getattr(module, "takes_corners", False)
         if channels_last:
             for parameter in module.parameters():
                 if parameter.ndim in _CHANNELS_LAST:
                     parameter.data = parameter.data.contiguous(memory_format=_CHANNELS_LAST[parameter.ndim])
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, *corners: Any) -> Tensor:
         if self.channels_last:
             image = image.contiguous(memory_format=_CHANNELS_LAST[image.ndim])
         with torch.autocast(self.device_type, dtype=torch.bfloat16):
-            probabilities: Tensor = self.module(image)
+            probabilities: Tensor = self.module(image, *corners)
         return probabilities.float()
 
 

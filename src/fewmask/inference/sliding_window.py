@@ -94,20 +94,21 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = training
 
 
-def _predict(predictor: nn.Module, windows: Tensor, flips: bool) -> Tensor:
+def _predict(predictor: nn.Module, windows: Tensor, corners: Sequence[tuple[int, ...]], flips: bool) -> Tensor:
     """Probabilities ``(B, K, *patch)`` of windows ``(B, C, *patch)``; ``flips``: averaged over all mirrors."""
-    total = _run(predictor, windows)
+    total = _run(predictor, windows, corners)
     if not flips:
         return total
     axes = range(2, windows.ndim)
     mirrors = [chosen for count in range(1, len(axes) + 1) for chosen in itertools.combinations(axes, count)]
     for mirrored in mirrors:
-        total = total + _run(predictor, windows.flip(mirrored)).flip(mirrored)
+        total = total + _run(predictor, windows.flip(mirrored), corners).flip(mirrored)
     return total / (1 + len(mirrors))
 
 
-def _run(predictor: nn.Module, windows: Tensor) -> Tensor:
-    output: Tensor = predictor(windows).float()
+def _run(predictor: nn.Module, windows: Tensor, corners: Sequence[tuple[int, ...]]) -> Tensor:
+    placed = getattr(predictor, "takes_corners", False)
+    output: Tensor = (predictor(windows, corners) if placed else predictor(windows)).float()
     if output.ndim != windows.ndim or output.shape[2:] != windows.shape[2:] or len(output) != len(windows):
         raise RunError(
             f"the predictor turned windows of shape {tuple(windows.shape)} into {tuple(output.shape)}; "
@@ -158,7 +159,9 @@ def probability_slabs(
     with evaluating(predictor):
         while batch := list(itertools.islice(corners, window_batch)):
             windows = [padded[(slice(None), *window(corner, patch_size))] for corner in batch]
-            output = _predict(predictor, torch.stack(windows).to(device or image.device), flips).to(image.device)
+            there = torch.stack(windows).to(device or image.device)
+            output = _predict(predictor, there, batch, flips).to(image.device)
+            del there
             total = total or RollingSum(output.shape[1], sides, profiles, starts)
             for corner, probabilities in zip(batch, output, strict=True):
                 yield from _unpadded(total.finish(corner[0]), inside)
@@ -195,7 +198,8 @@ def sliding_window(
 
     Args:
         image: ``(C, *S)``.
-        predictor: ``(B, C, *patch)`` to probabilities ``(B, K, *patch)``; runs in evaluation mode.
+        predictor: ``(B, C, *patch)`` to probabilities ``(B, K, *patch)``; runs in evaluation mode. One that has an attribute
+            ``takes_corners`` that is true is also told each window's first voxels, to see one noise, say, in all windows.
         patch_size: voxels per axis of a window.
         stride: voxels per axis between two windows, from 1 to the patch size.
         weighting: ``uniform``, or ``gaussian`` (a window's centre counts most; see `axis_weights`).

@@ -1,7 +1,7 @@
 """The methods: one file each, registered by name."""
 
 from fewmask.data.batch import Batch
-from fewmask.methods import cps, mean_teacher, supervised, ua_mt, uncertainty_dual_network
+from fewmask.methods import cps, diff_cl, mean_teacher, supervised, ua_mt, uncertainty_dual_network
 from fewmask.methods.base import (
     METHODS,
     Method,
@@ -28,6 +28,7 @@ __all__ = [
     "Turn",
     "build_method",
     "cps",
+    "diff_cl",
     "mean_teacher",
     "method_config",
     "register",

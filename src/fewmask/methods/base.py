@@ -94,7 +94,8 @@ class MethodConfig(Section):
     """Settings that all methods share: the supervised loss ``ce_weight CE + dice_weight Dice``."""
 
     ce_weight: float = Field(0.5, ge=0, description="weight of the cross-entropy on labelled patches")
-    dice_weight: float = Field(0.5, ge=0, description="weight of the squared-denominator Dice loss on labelled patches")
+    dice_weight: float = Field(0.5, ge=0, description="weight of the Dice loss on labelled patches")
+    dice_squared: bool = Field(True, description="squares in the Dice loss's denominator; false: plain sums")
     dice_background: bool = Field(
         True, description="average the Dice loss over all classes; false: over the foreground only"
     )
@@ -158,10 +159,9 @@ class Method(nn.Module):
 
     def supervised(self, logits: Tensor, labels: Tensor) -> Step:
         """The supervised loss of the shared settings, logged as ``ce`` and ``dice_loss``."""
-        ce, dice = supervised_loss(logits, labels, background=self.config.dice_background)
-        return Step(
-            self.config.ce_weight * ce + self.config.dice_weight * dice, {"ce": ce.detach(), "dice_loss": dice.detach()}
-        )
+        config = self.config
+        ce, dice = supervised_loss(logits, labels, background=config.dice_background, squared=config.dice_squared)
+        return Step(config.ce_weight * ce + config.dice_weight * dice, {"ce": ce.detach(), "dice_loss": dice.detach()})
 
 
 class SoftmaxPredictor(nn.Module):
