@@ -18,6 +18,7 @@ VERBS = (
     "report",
     "export",
     "methods",
+    "datasets",
     "networks",
     "doctor",
 )

@@ -8,7 +8,21 @@ from typing import Annotated
 import typer
 
 from fewmask import __version__
-from fewmask.cli import check, convert, demo, doctor, evaluate, export, methods, networks, predict, report, split, train
+from fewmask.cli import (
+    check,
+    convert,
+    datasets,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    methods,
+    networks,
+    predict,
+    report,
+    split,
+    train,
+)
 from fewmask.cli.console import STATE
 
 app = typer.Typer(
@@ -30,6 +44,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)
 app.command("export")(export.export)
 app.command("methods")(methods.methods)
+app.command("datasets")(datasets.datasets)
 app.command("networks")(networks.networks)
 app.command("doctor")(doctor.doctor)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from fewmask.cli.console import console, print_json, say, say_next
-from fewmask.cli.options import JsonOption
+from fewmask.cli.options import JsonOption, PartOption
+from fewmask.cli.predict import part_cases
 from fewmask.cli.progress import counting
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def evaluate(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Score a case without a prediction as an empty label map.")
     ] = False,
+    part: PartOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score label maps: Dice, Jaccard, HD95, ASD and ASSD.
@@ -59,8 +62,11 @@ def evaluate(
             unit=unit or settings.unit,
             nsd_tolerance=settings.nsd_tolerance if nsd is None else nsd,
             allow_missing=allow_missing,
+            cases=part_cases(_folder(predictions).parent, part),
             progress=progress,
         )
+    taken = [name for name in _shortcuts(predictions, reference) if name != "voxel-units" or result.unit == "voxel"]
+    result = replace(result, shortcuts=tuple(taken))
     folder = output or _folder(predictions)
     result.write(folder)
     if as_json:
@@ -79,6 +85,17 @@ def _settings(predictions: Path) -> EvaluationConfig:
 
     run = RunFolder(_folder(predictions).parent)
     return run.experiment().evaluation if run.started else EvaluationConfig()
+
+
+def _shortcuts(predictions: Path, reference: Path) -> tuple[str, ...]:
+    """What the run that the predictions lie in took, or else what the preparation of the reference's data set did."""
+    from fewmask.data.description import read_description
+    from fewmask.run_folder import RunFolder
+
+    run, root = RunFolder(_folder(predictions).parent), _folder(reference).parent
+    if (run.path / "split.json").is_file():
+        return run.split().shortcuts
+    return read_description(root).shortcuts if (root / "dataset.json").is_file() else ()
 
 
 def _class_names(predictions: Path, reference: Path) -> tuple[str, ...] | None:

@@ -29,6 +29,26 @@ LabelledOption = Annotated[
         help="How many labels may be used: a number of cases, or a share such as 0.1 or 10%. Default: all.",
     ),
 ]
+ProtocolOption = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        metavar="NAME",
+        help="A protocol of a public data set, such as la/paper or la/honest; `fewmask datasets` lists them.",
+    ),
+]
+ListsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--lists",
+        metavar="NAME",
+        help="With --protocol: others of the data set's published lists; `fewmask datasets show NAME` has them.",
+    ),
+]
+PartOption = Annotated[
+    Literal["test", "validation", "unlabelled", "labelled"] | None,
+    typer.Option("--part", help="Only the cases of this part of the run's split, wherever they lie. Default: all."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 

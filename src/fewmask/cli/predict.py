@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from fewmask.cli.console import print_json, say, say_next
-from fewmask.cli.options import CheckpointOption, JsonOption, RunArgument
+from fewmask.cli.options import CheckpointOption, JsonOption, PartOption, RunArgument
 from fewmask.cli.progress import counting
+from fewmask.errors import ConfigError
 
 
 def predict(
@@ -51,6 +52,7 @@ def predict(
     device: Annotated[
         str | None, typer.Option(metavar="NAME", help="cpu or cuda. Default: a GPU where there is one.")
     ] = None,
+    part: PartOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Segment scans, each in its own geometry, format and name."""
@@ -63,16 +65,38 @@ def predict(
     predictor.settings = predictor.settings.model_copy(update=changes)
     with counting("predicting", quiet=as_json) as progress:
         paths = predictor.predict_files(
-            source, output, probabilities=probabilities, uncertainty=uncertainty, progress=progress
+            source,
+            output,
+            probabilities=probabilities,
+            uncertainty=uncertainty,
+            progress=progress,
+            cases=part_cases(run, part),
         )
     if as_json:
         print_json([str(path) for path in paths])
         return
     say(f"label map: {paths[0]}" if len(paths) == 1 else f"{len(paths)} label maps in {paths[0].parent}")
-    say_next("fewmask", *_next(run, source, paths))
+    say_next("fewmask", *_next(run, source, paths, part))
 
 
-def _next(run: Path, source: Path, paths: list[Path]) -> tuple[str | Path, ...]:
+def part_cases(run: Path, part: str | None) -> frozenset[str] | None:
+    """The cases of a part of a run's split; None for all there are.
+
+    Raises:
+        ConfigError: the part is empty.
+        RunError: there is no run.
+    """
+    if part is None:
+        return None
+    from fewmask.run_folder import RunFolder
+
+    cases: tuple[str, ...] = getattr(RunFolder.open(run).split(), part)
+    if not cases:
+        raise ConfigError(f"--part {part}: the split of {run} has no {part} cases; choose another part")
+    return frozenset(cases)
+
+
+def _next(run: Path, source: Path, paths: list[Path], part: str | None) -> tuple[str | Path, ...]:
     """Evaluation where nnU-Net's layout has labels of these very scans, else the report."""
     from fewmask.inference.inputs import find_scans
 
@@ -82,6 +106,8 @@ def _next(run: Path, source: Path, paths: list[Path]) -> tuple[str | Path, ...]:
         label = labels / find_scans(source, channels=1)[0].output_name
         if source.is_file() and label.is_file():
             return ("evaluate", paths[0], label)
+        if source.is_dir() and part:
+            return ("evaluate", paths[0].parent, labels, "--part", part)
         if source.is_dir() and {path.name for path in labels.iterdir()} <= {path.name for path in paths}:
             return ("evaluate", paths[0].parent, labels)
     return ("report", run)

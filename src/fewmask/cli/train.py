@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from fewmask.cli.console import console, print_json, say, say_next
-from fewmask.cli.options import DatasetArgument, JsonOption, LabelledOption, gather_changes, parse_amount
+from fewmask.cli.options import (
+    DatasetArgument,
+    JsonOption,
+    LabelledOption,
+    ListsOption,
+    ProtocolOption,
+    gather_changes,
+    parse_amount,
+)
 from fewmask.cli.progress import TrainingBar, counting
+from fewmask.cli.split import protocol_split
 from fewmask.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,6 +45,8 @@ def train(
     split: Annotated[
         str | None, typer.Option(metavar="NAME", help="A split of `fewmask split`, instead of --labelled and --val.")
     ] = None,
+    protocol: ProtocolOption = None,
+    lists: ListsOption = None,
     seed: Annotated[
         int | None,
         typer.Option(min=0, metavar="N", help="Random seed of the split, the networks and the patches. Default: 0."),
@@ -59,16 +70,24 @@ def train(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a model from labelled and unlabelled scans."""
+    """Train a model from labelled and unlabelled scans.
+
+    With --protocol the cases, patch, stride, preprocessing and units are those of the protocol, on top of the recipe's.
+    """
     from fewmask.data.dataset import Dataset
 
     if split and (labelled or val):
         raise ConfigError("give either --split or --labelled and --val, not both")
     if output is None and not dry_run:
         raise ConfigError("give --output, the run folder to write, for example --output runs/first")
-    experiment = _experiment(recipe, assignments or [], method, seed)
+    if lists and (split or not protocol):
+        raise ConfigError("--lists goes with --protocol and without --split, which has its cases already")
+    experiment = _experiment(recipe, assignments or [], method, seed, protocol)
     data = Dataset.open(dataset)
-    chosen = _split(data, split, labelled, val, experiment.train.seed)
+    if protocol and not split:
+        chosen = protocol_split(data, protocol, labelled, val, lists, seed)
+    else:
+        chosen = _split(data, split, labelled, val, experiment.train.seed)
     if dry_run:
         _print_plan(experiment, data, chosen, store, output is not None, as_json)
         return
@@ -95,22 +114,30 @@ def _train(
         print_json({"run": str(run.path), "weights": str(run.weights())})
         return
     say(f"trained {experiment.method.name}: {run.weights()}")
-    say_next("fewmask", "predict", output, _scans_to_predict(data, split), run.predictions)
+    say_next("fewmask", "predict", output, *_scans_to_predict(data, split, run.predictions))
 
 
-def _scans_to_predict(data: Dataset, split: Split) -> Path:
-    """The test scans, or else a folder of scans whose labels the training did not see."""
+def _scans_to_predict(data: Dataset, split: Split, predictions: Path) -> tuple[str | Path, ...]:
+    """The test scans, or else a folder of scans whose labels the training did not see; and where the label maps go."""
     cases = [*split.test, *split.unlabelled, *split.validation, *split.labelled]
-    return data.case(cases[0]).images[0].parent
+    folder = data.case(cases[0]).images[0].parent
+    others = {data.cases[case].images[0].parent for case in set(data.cases).difference(split.test)}
+    return (folder, predictions, *(("--part", "test") if split.test and folder in others else ()))
 
 
-def _experiment(recipe: str | None, assignments: list[str], method: str | None, seed: int | None) -> Experiment:
-    from fewmask.config import load_experiment
+def _experiment(
+    recipe: str | None, assignments: list[str], method: str | None, seed: int | None, protocol: str | None
+) -> Experiment:
+    from fewmask.config import load_experiment, merge
     from fewmask.recipes import recipe_path
 
     changes = gather_changes(
         assignments, method={"name": method} if method else {}, train={"seed": seed} if seed is not None else {}
     )
+    if protocol:
+        from fewmask.data.protocols.shelf import protocol_settings
+
+        changes = merge(protocol_settings(protocol), changes)
     return load_experiment(recipe_path(recipe) if recipe else None, changes)
 
 

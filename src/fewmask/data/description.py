@@ -29,6 +29,7 @@ class Description:
         num_training: as stated, or None.
         patients: case id to patient, for scans that belong together.
         training_order: the published order in which cases get labels, or None.
+        shortcuts: what the scans' preparation gave away; see `fewmask.data.protocols.shortcuts`.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Description:
     num_training: int | None = None
     patients: dict[str, str] = field(default_factory=dict)
     training_order: tuple[str, ...] | None = None
+    shortcuts: tuple[str, ...] = ()
 
 
 def read_description(root: Path) -> Description:
@@ -76,6 +78,7 @@ def _checked(path: Path, values: dict[str, Any]) -> dict[str, Any]:
         "label_ending": lambda: _label_ending(path, ending, values.get("label_ending")),
         "patients": lambda: _patients(path, values.get("patients", {})),
         "training_order": lambda: _order(path, values.get("training_order")),
+        "shortcuts": lambda: _shortcuts(path, values.get("shortcuts", [])),
     }
     made, problems = {}, []
     for name, make in parts.items():
@@ -152,3 +155,9 @@ def _order(path: Path, value: Any) -> tuple[str, ...] | None:
     if not isinstance(value, list) or not all(isinstance(case, str) for case in value) or len(set(value)) != len(value):
         raise DataError(f'{path}: "training_order" must be a list of different case ids')
     return tuple(value)
+
+
+def _shortcuts(path: Path, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise DataError(f'{path}: "shortcuts" must be a list of names, as in ["reference-crop"]')
+    return tuple(check_name(name, f"{path}: the shortcut") for name in value)

@@ -26,6 +26,8 @@ class Split(BaseModel):
         test: scored once, at the end.
         seed: that the choice was drawn with; None where nothing was drawn.
         how: one sentence for people.
+        protocol: that it follows, such as ``la/paper``; None: none.
+        shortcuts: that the cases, or their preparation, take; see `fewmask.data.protocols.shortcuts`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +38,8 @@ class Split(BaseModel):
     test: tuple[str, ...] = ()
     seed: int | None = None
     how: str = "given case by case"
+    protocol: str | None = None
+    shortcuts: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _each_case_once(self) -> Self:
@@ -121,6 +125,7 @@ def make_split(
         test=tuple(dataset.ids("test")),
         seed=None if ordered else seed,
         how=_sentence((len(seen), len(validating)), (budget, held_out), len(pool), source),
+        shortcuts=dataset.description.shortcuts,
     )
     _warn_of_shared_patients(split, owner)
     return split
@@ -130,17 +135,21 @@ def _budget(dataset: Dataset, pool: int, labelled: int | float | None, validatio
     """How many cases' labels are seen, and how many of these validate."""
     if not pool:
         raise DataError(f"{dataset.root}: no scan of imagesTr has a label in labelsTr; add at least one")
-    budget = pool if labelled is None else _count(labelled, pool, "labelled")
+    budget = pool if labelled is None else budget_count(labelled, pool, "labelled")
     if budget > pool:
         raise DataError(
             f"{dataset.root}: {budget} labelled cases are asked for, but only {pool} training cases have labels; "
             "ask for fewer"
         )
-    return budget, _count(validation, budget, "validation") if validation else 0
+    return budget, budget_count(validation, budget, "validation") if validation else 0
 
 
-def _count(value: int | float, total: int, name: str) -> int:
-    """A number of cases from a count or a fraction; a fraction above 0 gives at least one."""
+def budget_count(value: int | float, total: int, name: str) -> int:
+    """A number of cases from a count or a fraction; a fraction above 0 gives at least one.
+
+    Raises:
+        ConfigError: it is neither.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise ConfigError(f"{name} is {value!r}; give a number of cases (such as 8) or a fraction (such as 0.1)")
     if isinstance(value, int):

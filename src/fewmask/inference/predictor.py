@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,6 +204,7 @@ class Predictor:
         probabilities: bool = False,
         uncertainty: bool = False,
         progress: Callable[[int, int], None] | None = None,
+        cases: Collection[str] | None = None,
     ) -> list[Path]:
         """Segment a file or a folder of files, each into a label map of the same type, name and geometry.
 
@@ -213,6 +214,7 @@ class Predictor:
             probabilities: also write one float map per class, into ``probabilities/`` beside the label maps.
             uncertainty: also write the entropy map, into ``uncertainty/``.
             progress: called with scans done and scans in all.
+            cases: only the scans of these names; None: all.
 
         Returns:
             The label maps' paths.
@@ -221,7 +223,11 @@ class Predictor:
             DataError: a scan cannot be read or predicted.
             WriteError: a result cannot be written.
         """
-        scans = find_scans(source, self.task.in_channels)
+        scans = [scan for scan in find_scans(source, self.task.in_channels) if cases is None or scan.name in cases]
+        if not scans:
+            raise DataError(
+                f"{source}: holds none of the {len(cases or ())} scans that are asked for; give their folder"
+            )
         paths = [output_path(scan, target, single=source.is_file()) for scan in scans]
         _check_apart(source, scans, paths)
         for scan in scans:

@@ -41,6 +41,7 @@ class Evaluation:
         nsd_tolerance: of the surface Dice, in that unit; None: not computed.
         missing: cases without a prediction, scored as if it were all background.
         extra: predictions without a reference, not scored.
+        shortcuts: what the run that predicted took, by name; stands under every table.
     """
 
     rows: tuple[Row, ...]
@@ -49,6 +50,7 @@ class Evaluation:
     nsd_tolerance: float | None = None
     missing: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
+    shortcuts: tuple[str, ...] = ()
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -103,6 +105,7 @@ class Evaluation:
             "cases": len({row.case for row in self.rows}),
             "missing_predictions": list(self.missing),
             "extra_predictions": list(self.extra),
+            "shortcuts": list(self.shortcuts),
         }
         write_json(Path(folder) / "summary.json", about | self.summary() | {"definitions": DEFINITIONS})
 

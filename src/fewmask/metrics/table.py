@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.table import Table
 
+from fewmask.data.protocols.shortcuts import stamp
 from fewmask.metrics.words import mean_and_spread, metric_title
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def summary_table(evaluation: Evaluation) -> Table:
     else:
         table.title = f"Mean ± standard deviation over cases; overlaps in %, distances in {evaluation.unit}"
         _classes_as_rows(table, entries, [metric_title(name) for name in evaluation.metric_names])
+    table.caption, table.caption_justify = stamp(evaluation.shortcuts), "left"
     return table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from fewmask.data.protocols.shortcuts import stamp
 from fewmask.report.data import Run
 from fewmask.words import count
 
@@ -20,6 +21,8 @@ def _of_run(run: Run) -> Iterator[str]:
     planned = run.experiment.train.iterations
     if run.iterations < planned:
         yield f"{run.name} has logged {run.iterations} of {planned} iterations: it was stopped, or is still running."
+    if text := stamp(run.split.shortcuts):
+        yield f"{run.name}, {text}."
     if run.scores is None:
         yield f"{run.name} is not scored: run fewmask predict into its predictions folder, then fewmask evaluate."
         return

@@ -77,7 +77,7 @@ def convert(
     ):
         plan = kind(config).plan(folder)
         _check(folder, plan)
-        plan.cases = _placed(plan.cases, published_test(kind.published))
+        plan.cases = _placed(plan.cases, published_test(kind.published, plan.cases))
         asked = {"converter": name, "settings": config.model_dump(mode="json")}
         todo = begin(root, folder, plan, asked)
         total = len(plan.cases)

@@ -2,15 +2,57 @@
 
 from __future__ import annotations
 
+import re
+import warnings
+from collections.abc import Sequence
+
+from fewmask.data.convert.base import Source
 from fewmask.data.dataset import Dataset
+from fewmask.data.protocols import find_public
+from fewmask.data.protocols.shelf import read_list
+from fewmask.data.protocols.split import protocol_split, split_name, unit_of
 from fewmask.data.split import Split
+from fewmask.errors import DataError, FewmaskWarning
 
 
-def published_test(name: str | None) -> frozenset[str]:
-    """The cases on which the field tests; they go to ``imagesTs``. Empty where nobody published a list."""
-    return frozenset()
+def published_test(name: str | None, cases: Sequence[Source]) -> frozenset[str]:
+    """The cases on which the field tests; they go to ``imagesTs``. Empty where nobody published a list.
+
+    Args:
+        name: of the data set; None: it is no public one.
+        cases: of the conversion.
+    """
+    if name is None:
+        return frozenset()
+    known = find_public(name)
+    lists = known.lists[known.protocols["paper"].lists]
+    if isinstance(lists.test, float) or lists.test == "imagesTs":  # drawn by a split, or placed by the converter
+        return frozenset()
+    named = frozenset(read_list(lists.test)) if isinstance(lists.test, str) else None
+    patterns = () if isinstance(lists.test, str) else lists.test
+
+    def tested(case: Source) -> bool:
+        unit = unit_of(lists, case.id, case.patient)
+        if unit is None:
+            return False
+        return unit in named if named is not None else any(re.fullmatch(pattern, unit) for pattern in patterns)
+
+    return frozenset(case.id for case in cases if tested(case))
 
 
 def published_splits(name: str | None, dataset: Dataset) -> dict[str, Split]:
-    """The splits of a data set that have been published, as far as their cases are here."""
-    return {}
+    """The splits of a data set under its protocols and published budgets, where all of their cases are here."""
+    made: dict[str, Split] = {}
+    known = find_public(name) if name else None
+    for short, protocol in known.protocols.items() if known else ():
+        for budget in protocol.labelled:
+            amount = float(budget.rstrip("%")) / 100 if isinstance(budget, str) else budget
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", FewmaskWarning)
+                try:
+                    split = protocol_split(dataset, f"{name}/{short}", amount)
+                    split.check(dataset)
+                except (DataError, FewmaskWarning):  # cases are missing: it would not be the published one
+                    continue
+            made[split_name(split, str(budget))] = split
+    return made
