@@ -37,7 +37,7 @@ def test_a_recipe_with_a_number_is_for_so_many_labelled_scans():
     for name in numbered:
         text, labelled = recipe_path(name).read_text(encoding="utf-8"), name.rsplit("-", 1)[1]
         assert f"first {labelled} of" in text
-        assert f"--labelled {labelled} --ordered" in text
+        assert f"--labelled {labelled}\n" in text
 
 
 def test_recipes_of_one_data_set_differ_in_the_method_alone():
