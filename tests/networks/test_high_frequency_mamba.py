@@ -15,7 +15,7 @@ from fewmask.inference.export import export_program
 from fewmask.methods import Turn
 from fewmask.methods.base import SoftmaxPredictor
 from fewmask.networks import NETWORKS
-from fewmask.networks.counting import count_parameters
+from fewmask.networks.counting import count_macs, count_parameters
 from fewmask.networks.high_frequency_mamba import GatedSpatialConv, HFMConfig, HighFrequencyMamba
 from fewmask.networks.high_pass import high_pass
 from fewmask.networks.init import decays
@@ -132,6 +132,14 @@ def test_parameters_of_the_network():
     assert count_parameters(NETWORKS["vnet"](3, 1, 2, hfm=HFMConfig(stages=()))) == 9_448_866
 
 
+def test_counting_multiply_adds():
+    plain, refined = (NETWORKS["vnet"](2, 1, 2, width=2, hfm=HFMConfig(stages=stages)) for stages in ((), (4,)))
+    before, after = count_macs(plain, (1, 1, 64, 64)), count_macs(refined, (1, 1, 64, 64))
+    # At least the two wide convolutions of the gated one: 64 places, 16 channels.
+    assert after.convolutions - before.convolutions > 64 * 2 * 16 * 16 * 9
+    assert after.published - before.published > 64 * 2 * 16 * 16 * 9
+
+
 def test_start():
     torch.manual_seed(0)
     space = SelectiveStateSpace(32, 2, d_state=5, d_conv=4, backend="auto")
@@ -215,6 +223,15 @@ def test_autocast_keeps_the_type_and_nearly_the_values():
     assert rounded.dtype == torch.bfloat16
     assert all(p.grad.isfinite().all() for p in one.parameters())
     assert (rounded.float() - one(given)).abs().mean() < 0.05
+
+
+def test_float64_is_kept_throughout():
+    one, given = module().double(), features().double()
+    rounded = module()(features())
+    assert (one(given) - rounded).abs().max() < 1e-4
+    # A change below float32's resolution comes through.
+    assert not torch.equal(one(given + 1e-12), one(given))
+    assert (one.mamba(given.flatten(2).mT + 1e-11, 3) - one.mamba(given.flatten(2).mT, 3)).abs().max() < 1e-9
 
 
 def test_wrong_places_are_refused():

@@ -22,6 +22,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from fewmask.networks.precision import without_autocast
+
 
 class Plan(NamedTuple):
     """How a sequence is cut.
@@ -61,7 +63,7 @@ class ChunkedScan(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         """Outputs and last state; keeps the inputs and the states at the beginnings of chunks."""
         cut = plan(u.shape[1], u.shape[0] * A.numel(), u.device, steps)
-        with torch.autocast(u.device.type, enabled=False):
+        with without_autocast(u.device):
             y, last, begins = _forward(u, delta, A, B, C, cut)
         ctx.save_for_backward(u, delta, A, B, C, begins)
         ctx.plan = cut
@@ -71,7 +73,7 @@ class ChunkedScan(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_y: Tensor, grad_last: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of all five inputs, block by block from the end."""
-        with torch.autocast(grad_y.device.type, enabled=False):
+        with without_autocast(grad_y.device):
             u, delta, A, B, C, begins = ctx.saved_tensors
             return (*_backward(grad_y, grad_last, u, delta, A, B, C, begins, ctx.plan), None)
 

@@ -10,6 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fewmask.networks.precision import full_precision
+
 MaskName = Literal["box", "radial", "volume"]
 
 # Frequencies right on the cut-off pass, whatever the last bit of a root or quotient.
@@ -21,7 +23,7 @@ def high_pass(features: Tensor, cutoff: float, mask: MaskName = "box", soft_widt
 
     Shifting the spectrum, masking and shifting it back is the same as masking with the mask shifted back, and a mask
     that is the same for a frequency and its negative needs only half of a real map's spectrum. Computed in float32 (in
-    float64 for float64 features) with autocast off: half-precision transforms take powers of two only.
+    float64 for float64 features), also under autocast: half-precision transforms take powers of two only.
 
     Args:
         features: ``(B, C, *S)``, real.
@@ -35,10 +37,9 @@ def high_pass(features: Tensor, cutoff: float, mask: MaskName = "box", soft_widt
     sides = tuple(features.shape[2:])
     axes = tuple(range(2, features.ndim))
     kept = np.fft.ifftshift(high_pass_mask(sides, cutoff, mask, soft_width))[..., : sides[-1] // 2 + 1]
-    with torch.autocast(features.device.type, enabled=False):
-        exact = features if features.dtype == torch.float64 else features.float()
-        weight = torch.from_numpy(np.ascontiguousarray(kept)).to(exact.device, exact.dtype)
-        filtered: Tensor = torch.fft.irfftn(torch.fft.rfftn(exact, dim=axes) * weight, s=sides, dim=axes)
+    exact = full_precision(features)
+    weight = torch.from_numpy(np.ascontiguousarray(kept)).to(exact.device, exact.dtype)
+    filtered: Tensor = torch.fft.irfftn(torch.fft.rfftn(exact, dim=axes) * weight, s=sides, dim=axes)
     return filtered
 
 

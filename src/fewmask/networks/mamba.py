@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fewmask.networks.init import without_decay
+from fewmask.networks.precision import full_precision
 from fewmask.networks.selective_scan import ScanName, selective_scan
 
 # Step sizes at the start: log-uniform in between, and never below the floor.
@@ -96,5 +97,5 @@ class SelectiveStateSpace(nn.Module):
         """Tokens ``(B, L, E)`` in order to ``(B, L, E)``; a token sees those before it and itself."""
         x = F.silu(self.conv(x.transpose(1, 2))[..., : x.shape[1]].transpose(1, 2))
         low_rank, B, C = self.select(x).split(self.sizes, dim=-1)
-        delta = F.softplus(self.step(low_rank).float())
+        delta = F.softplus(full_precision(self.step(low_rank)))
         return selective_scan(x, delta, -self.A_log.exp(), B, C, self.D, backend=self.backend)

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from fewmask.errors import ConfigError, nearest
 from fewmask.networks.chunked_scan import ChunkedScan
+from fewmask.networks.precision import full_precision
 
 ScanName = Literal["auto", "cuda", "chunked", "sequential"]
 
@@ -53,11 +54,10 @@ def selective_scan(
     Raises:
         ConfigError: an unknown backend, or ``cuda`` where it cannot run.
     """
-    exact = torch.float64 if u.dtype == torch.float64 else torch.float32
-    inputs = [x.to(exact) for x in (u, delta, A, B, C)]
-    y = _backend(backend, u)(*inputs, steps)[0]
+    exact = full_precision(u)
+    y = _backend(backend, u)(exact, *(x.to(exact.dtype) for x in (delta, A, B, C)), steps)[0]
     if D is not None:
-        y = torch.addcmul(y, inputs[0], D.to(exact))
+        y = torch.addcmul(y, exact, D.to(exact.dtype))
     return y.to(u.dtype)
 
 
