@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from lightning_fabric import Fabric
 
+from fewmask.components.memory_bank import MemoryBank
 from fewmask.data.dataset import Dataset
 from fewmask.data.split import Split
 from fewmask.engine import validate
@@ -114,8 +115,15 @@ def every_method(team, folder, data):
         moved = any(not torch.equal(old, new) for old, new in zip(before, values, strict=True))
         mine = torch.cat([value.flatten() for value in values])
         gap = max(float((mine - other).abs().max()) for other in team.gather(mine))
-        worst[name] = {"gap": gap, "moved": moved, "weights": len(mine)}
+        worst[name] = {"gap": gap, "moved": moved, "weights": len(mine), "banks": banks(team, made.method)}
     return worst
+
+
+def banks(team, method):
+    """Of each memory bank the visits, and whether all processes have the same in it."""
+    found = [module for module in method.modules() if isinstance(module, MemoryBank)]
+    same = [all(torch.equal(one, two) for two in team.gather(one)) for bank in found for one in bank.buffers()]
+    return {"visits": [int(bank.visits) for bank in found], "same": all(same)}
 
 
 def spread_validation(team, folder, data):

@@ -6,6 +6,7 @@ import torch
 
 from fewmask.components.losses import (
     cross_pseudo_loss,
+    dice_plain,
     dice_squared,
     masked_mean,
     one_hot,
@@ -53,6 +54,17 @@ def test_dice_squared_by_hand():
     foreground, background = 1 - 3 / 3.5, 1 - 1 / 1.5
     assert dice_squared(p, y, background=False).item() == pytest.approx(foreground, abs=1e-5)
     assert dice_squared(p, y).item() == pytest.approx((foreground + background) / 2, abs=1e-5)
+
+
+def test_both_dice_losses_and_the_cross_entropy_of_four_voxels():
+    foreground = torch.tensor([0.9, 0.2, 0.6, 0.3])
+    p, labels = torch.stack([1 - foreground, foreground])[None], torch.tensor([[1, 0, 1, 0]])
+    assert dice_plain(p, one_hot(labels, 2)).item() == pytest.approx(0.25, abs=1e-5)
+    assert dice_plain(p, one_hot(labels, 2), background=False).item() == pytest.approx(0.25, abs=1e-5)
+    assert dice_squared(p, one_hot(labels, 2), background=False).item() == pytest.approx(0.090909, abs=1e-5)
+    ce, dice = supervised_loss(p.log(), labels, squared=False)
+    assert ce.item() == pytest.approx(0.299001, abs=1e-6)
+    assert dice.item() == pytest.approx(0.25, abs=1e-5)
 
 
 def test_dice_squared_of_an_absent_class_is_finite():

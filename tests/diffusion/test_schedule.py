@@ -175,7 +175,7 @@ def test_every_step_of_diffusers_schedulers(name, betas):
         theirs.alphas_cumprod = schedule.retained[1:]  # theirs are float32: rounding apart, the formulas are compared
     ddim.set_timesteps(10)
     clean, noise = signal(2, 3, 4), signal(2, 3, 4, seed=1)
-    for t in range(1000):
+    for t in (*range(0, 1000, 37), 999):
         wanted = ddim.add_noise(clean, noise, torch.tensor([t, t]))
         torch.testing.assert_close(schedule.add_noise(clean, noise, t), wanted, rtol=0, atol=1e-6)
         if t >= 100:

@@ -117,6 +117,9 @@ def test_every_method_keeps_the_weights_of_all_processes_equal(reports):
         assert set(METHODS) <= set(report["methods"])
         assert {name: entry["gap"] for name, entry in report["methods"].items() if entry["gap"] != 0} == {}
         assert all(entry["moved"] for entry in report["methods"].values())
+        assert all(entry["banks"]["same"] for entry in report["methods"].values())
+        # Two steps of two processes with two labelled patches each: everybody remembers what all have seen.
+        assert report["methods"]["diff-cl"]["banks"]["visits"] == [8]
 
 
 def test_validation_is_spread_and_its_mean_is_that_of_all_cases(reports):

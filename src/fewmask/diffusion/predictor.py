@@ -53,7 +53,7 @@ class DiffusionPredictor(nn.Module):
         """Probabilities of images; ``corners``: their first voxels in the scan, none: the scan's own first voxel."""
         origin = [0] * (image.ndim - 2)
         if corners is None:
-            noise = self._at(origin, image.shape[2:]).expand(len(image), *[-1] * (image.ndim - 1))
+            noise = self._at(origin, image.shape[2:]).expand(image.shape[0], *[-1] * (image.ndim - 1))
         else:
             noise = torch.stack([self._at(corner, image.shape[2:]) for corner in corners])
 

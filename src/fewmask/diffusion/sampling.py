@@ -57,6 +57,6 @@ def ddim(
     """
     noisy, output = noise, noise
     for t, to in step_pairs(chosen):
-        output = predict(noisy, torch.full((len(noisy),), t, device=noisy.device))
+        output = predict(noisy, torch.full(noisy.shape[:1], t, device=noisy.device))
         noisy = schedule.step(noisy, to_clean(output) if to_clean else output, t, to, eta=eta)
     return output
