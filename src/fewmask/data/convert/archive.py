@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import re
 import shutil
 import stat
+import struct
 import tarfile
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from lzma import LZMAError
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from fewmask.errors import DataError
 from fewmask.files import disk_is_full, make_folder, write_error
 from fewmask.names import is_safe
 
-_TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_TAR = (".tar", ".tar.gz", ".tgz")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _CHUNK = 1 << 20
-_BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, LZMAError, EOFError, NotImplementedError, RuntimeError)
+_HEADER = 1 << 24  # bytes of a name or of what else a tar says of a file, and of a part that is copied
+_BROKEN = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True)
@@ -102,13 +113,14 @@ def _unpack(archive: Path, folder: Path, budget: Budget) -> None:
         else:
             _untar(archive, folder, meter)
     except _BROKEN as error:
-        raise DataError(f"{archive}: is damaged or of another kind ({error}); download it again") from error
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise DataError(f"{archive}: is damaged or of another kind ({reason}); download it again") from error
     except OSError as error:
         if isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):
             raise DataError(
                 f"{archive}: holds {error.filename} twice; do not trust it, and unpack it by hand"
             ) from None
-        if error.errno is None:  # gzip and bz2 say so of broken data
+        if error.errno is None:  # gzip says so of broken data
             raise DataError(f"{archive}: is damaged ({error}); download it again") from error
         raise write_error(folder, error, full=disk_is_full(error, folder)) from error
 
@@ -127,7 +139,7 @@ class _Meter:
         if self.bytes > self.most:
             raise DataError(
                 f"{self.archive}: unpacks to more than {self.most / 2**20:.0f} MiB, which no archive of its size should "
-                f"({self.budget.ratio} times its size, {self.budget.bytes / 2**30:.0f} GiB at most); unpack it yourself if you trust it"
+                f"({self.budget.ratio} times its size, {self.budget.bytes / 2**30:g} GiB at most); unpack it yourself if you trust it"
             )
 
     def entry(self) -> None:
@@ -162,8 +174,9 @@ def _unzip(archive: Path, folder: Path, meter: _Meter) -> None:
             kind = stat.S_IFMT(entry.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise _refuse_kind(archive, entry.filename)
-            if entry.flag_bits & 0x1:
-                raise DataError(f"{archive}: is locked by a password; unpack it yourself and give the folder")
+            if entry.flag_bits & 0x1 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                why = "locked by a password" if entry.flag_bits & 0x1 else "packed in an unusual way"
+                raise DataError(f"{archive}: is {why}; unpack it yourself and give the folder")
         claimed = sum(entry.file_size for entry in entries)
         meter.add(claimed)
         _refuse_full_disk(folder, claimed)
@@ -178,7 +191,11 @@ def _unzip(archive: Path, folder: Path, meter: _Meter) -> None:
 
 
 def _untar(archive: Path, folder: Path, meter: _Meter) -> None:
-    with tarfile.open(archive, mode="r:*") as opened:
+    with archive.open("rb") as start:
+        packed = start.read(2) == b"\x1f\x8b"
+    with (gzip.open if packed else Path.open)(archive, "rb") as stream:
+        careful: Any = _Careful(stream)
+        opened = tarfile.TarFile(fileobj=careful)
         for entry in opened:
             meter.entry()
             target = _target(archive, folder, entry.name) if entry.name not in (".", "./") else folder
@@ -192,6 +209,19 @@ def _untar(archive: Path, folder: Path, meter: _Meter) -> None:
                 meter.add(entry.size)
             with source:
                 _copy(source, target, meter)
+
+
+class _Careful:
+    """A file that is read in small parts only: a header may claim to be gigabytes long, and tarfile would read it at once."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.seek, self.tell, self.close = stream.seek, stream.tell, stream.close
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _HEADER:
+            raise tarfile.ReadError("a header without end")
+        return bytes(self.stream.read(size))
 
 
 def _copy(source: IO[bytes], target: Path, meter: _Meter) -> None:

@@ -70,6 +70,7 @@ class Plan:
         cases: in the order in which they are converted.
         file_ending: of the images; labels get ``label_ending``.
         label_ending: none: as the images.
+        joint: whether one file holds all channels of a case, as pictures always do.
         expected: how many cases the published data set has, by what they are (``{"training scans": 100}``), and how many are here.
         training_order: the published order in which cases get labels.
         splits: built from lists that lie beside the data; the published ones are looked up by the converter's name.
@@ -85,6 +86,7 @@ class Plan:
     cases: list[Source]
     file_ending: str = ".nii.gz"
     label_ending: str | None = None
+    joint: bool = False
     expected: dict[str, tuple[int, int]] = field(default_factory=dict)
     training_order: tuple[str, ...] | None = None
     splits: dict[str, Split] = field(default_factory=dict)

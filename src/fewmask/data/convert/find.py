@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from fewmask.errors import DataError
+from fewmask.files import read_json
 from fewmask.names import check_name
 
 _JUNK = re.compile(
@@ -109,3 +111,39 @@ def by_id(paths: Iterable[Path], id_of: Callable[[Path], str]) -> dict[str, Path
 def stem(path: Path) -> str:
     """A file's name without its ending, ``.nii.gz`` in full."""
     return path.name[:-7] if path.name.lower().endswith(".nii.gz") else path.stem
+
+
+def inside(root: Path, name: object, where: Path) -> Path:
+    """A file that a list names, which must lie below ``root``.
+
+    Args:
+        root: the folder that names are relative to.
+        name: what the list says.
+        where: the list, for the error.
+
+    Raises:
+        DataError: it leads elsewhere, is no name, or does not exist.
+    """
+    if not isinstance(name, str) or not name:
+        raise DataError(f"{where}: names {name!r} where a file was expected; mend it")
+    path = root / check_name(name, f"{where}: the file")
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise DataError(f"{where}: names {name!r}, which lies outside {root}; copy the files there")
+    if not path.is_file():
+        raise DataError(f"{where}: names {name!r}, but {path} does not exist; complete the download")
+    return path
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON file that holds an object.
+
+    Raises:
+        DataError: it is missing, is no JSON or holds something else.
+    """
+    try:
+        values = read_json(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error}); download it again") from None
+    if not isinstance(values, dict):
+        raise DataError(f"{path}: must hold an object, but holds a {type(values).__name__}; download it again")
+    return values

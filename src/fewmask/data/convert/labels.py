@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+from pydantic import BeforeValidator
 
-from fewmask.errors import DataError
+from fewmask.errors import ConfigError, DataError
+
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
+"""Names in a setting, written as a list."""
+
+
+def check_classes(name: str, classes: Sequence[str]) -> None:
+    """Raise ConfigError where a converter's setting ``classes`` does not name two different ones or more."""
+    if len(classes) < 2 or len(set(classes)) < len(classes):
+        raise ConfigError(f"settings of {name}: classes needs two different names or more, background first")
 
 
 def remapped(path: Path, label: np.ndarray, values: Mapping[int, int]) -> np.ndarray:
@@ -42,3 +53,33 @@ def binary(path: Path, label: np.ndarray, foreground: Iterable[int]) -> np.ndarr
         DataError: another value occurs.
     """
     return remapped(path, label, {0: 0, **dict.fromkeys(foreground, 1)})
+
+
+def whole_numbers(path: Path, label: np.ndarray) -> np.ndarray:
+    """A label as whole numbers, whatever type it has.
+
+    Raises:
+        DataError: a value is not whole.
+    """
+    rounded = np.rint(label) if label.dtype.kind == "f" else label
+    if not np.array_equal(rounded, label):
+        raise DataError(f"{path}: holds label values that are not whole numbers; make it anew without interpolation")
+    return rounded if label.dtype.kind != "f" else rounded.astype(np.int32)
+
+
+def two_values(path: Path, label: np.ndarray, classes: int) -> np.ndarray:
+    """A mask of two classes whose foreground is 255, or another single value, as 0 and 1; other labels as they are.
+
+    Raises:
+        DataError: values that are no classes, and not just one of them.
+    """
+    there = np.unique(label).tolist()
+    if max(there, default=0) < classes:
+        return label.astype(np.uint8)
+    if classes == 2 and len(there) <= 2 and there[-1] == 255 and set(there) <= {0, 255}:
+        return (label > 0).astype(np.uint8)
+    shown = ", ".join(f"{value:g}" for value in there[:8])
+    raise DataError(
+        f"{path}: holds the values {shown}, of which {classes} classes are not told; say what each means by --set "
+        "'values={0: 0, 128: 1}', or give a --set threshold=127 for a grey mask"
+    )

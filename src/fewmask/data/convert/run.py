@@ -111,7 +111,12 @@ def _check(raw: Path, plan: Plan) -> None:
 
 
 def _placed(cases: list[Source], test: frozenset[str]) -> list[Source]:
-    """The cases on which the field tests go to ``imagesTs``, so that a split which is drawn here leaves them alone."""
+    """The cases on which the field tests go to ``imagesTs``, unless the download has test cases of its own.
+
+    So a split that is drawn in the folder leaves them alone.
+    """
+    if any(case.group == "test" for case in cases):
+        return cases
     return [replace(case, group="test") if case.id in test and case.group == "train" else case for case in cases]
 
 

@@ -29,10 +29,14 @@ def label_ending(plan: Plan) -> str:
 def targets(root: Path, plan: Plan, case: Source) -> tuple[list[Path], Path | None]:
     """The files that a case will have: an image per channel (one for all in pictures), and a label."""
     folder = _FOLDER[case.group]
-    number = 1 if plan.file_ending in PICTURES else len(plan.channel_names)
+    number = 1 if _is_joint(plan) else len(plan.channel_names)
     images = [root / folder / f"{case.id}_{channel:04d}{plan.file_ending}" for channel in range(number)]
     label = root / LABEL_FOLDERS[folder] / f"{case.id}{label_ending(plan)}" if case.labelled else None
     return images, label
+
+
+def _is_joint(plan: Plan) -> bool:
+    return plan.joint or plan.file_ending in PICTURES
 
 
 def write_case(root: Path, plan: Plan, case: Source) -> None:
@@ -71,7 +75,7 @@ def _geometry(content: Content, shape: tuple[int, ...]) -> Geometry:
 def _check(where: Path, plan: Plan, case: Source, content: Content) -> None:
     image = content.image
     parts = len(image)
-    wanted = 1 if isinstance(image, tuple) and plan.file_ending in PICTURES else len(plan.channel_names)
+    wanted = 1 if isinstance(image, tuple) and _is_joint(plan) else len(plan.channel_names)
     if parts != wanted:
         raise DataError(
             f"{where}: has {count(parts, 'channel')}, but {count(wanted, 'channel')} were expected; leave it out or mend it"
@@ -82,14 +86,13 @@ def _check(where: Path, plan: Plan, case: Source, content: Content) -> None:
         )
     if content.label is None:
         return
-    path = content.label if isinstance(content.label, Path) else where
-    label, there = content.label, None
+    path, label, there = where, content.label, content.geometry
     if isinstance(label, Path):
         read = read_label(label)
-        label, there = read.data, read.geometry
+        path, label, there = label, read.data, read.geometry
     here = read_geometry(image[0]) if isinstance(image, tuple) else content.geometry
-    shape = here.shape if here is not None else image.shape[1:]  # type: ignore[union-attr]
-    if tuple(shape) != tuple(label.shape):
+    shape = image.shape[1:] if isinstance(image, np.ndarray) else here.shape  # type: ignore[union-attr]
+    if tuple(shape) != label.shape:
         raise DataError(f"{path}: the label has the shape {label.shape}, its image {tuple(shape)}; find the right one")
     if here is not None and there is not None and not there.matches(here):
         raise DataError(f"{path}: lies on another grid than its image ({there.difference(here)}); find the right one")
