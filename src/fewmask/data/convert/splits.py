@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Sequence
 
 from fewmask.data.convert.base import Source
@@ -12,7 +11,7 @@ from fewmask.data.protocols import find_public
 from fewmask.data.protocols.shelf import read_list
 from fewmask.data.protocols.split import protocol_split, split_name, unit_of
 from fewmask.data.split import Split
-from fewmask.errors import DataError, FewmaskWarning
+from fewmask.errors import DataError
 
 
 def published_test(name: str | None, cases: Sequence[Source]) -> frozenset[str]:
@@ -47,12 +46,10 @@ def published_splits(name: str | None, dataset: Dataset) -> dict[str, Split]:
     for short, protocol in known.protocols.items() if known else ():
         for budget in protocol.labelled:
             amount = float(budget.rstrip("%")) / 100 if isinstance(budget, str) else budget
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", FewmaskWarning)
-                try:
-                    split = protocol_split(dataset, f"{name}/{short}", amount)
-                    split.check(dataset)
-                except (DataError, FewmaskWarning):  # cases are missing: it would not be the published one
-                    continue
+            try:
+                split = protocol_split(dataset, f"{name}/{short}", amount, complete=True)
+                split.check(dataset)
+            except DataError:  # cases are missing: it would not be the published one
+                continue
             made[split_name(split, str(budget))] = split
     return made

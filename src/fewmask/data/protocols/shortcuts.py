@@ -20,7 +20,7 @@ SENTENCES: dict[Shortcut, str] = {
     "best-on-test": "the checkpoint is the one that is best on the test set",
     "threshold-on-test": "the threshold of the foreground is the one that is best on the test set",
     "extra-validation": "the checkpoint is chosen on labelled cases beyond the label budget",
-    "shared-origin": "training and test images may come from one patient or video, because none of their lists keeps them apart",
+    "shared-origin": "training and test images come, or may come, from the same patient or video",
     "voxel-units": "distances are in voxels, not in millimetres",
     "resized-scoring": "images and masks are scored at the network's size, not at their own",
 }

@@ -42,6 +42,7 @@ def protocol_split(
     *,
     lists: str | None = None,
     seed: int | None = None,
+    complete: bool = False,
 ) -> Split:
     """The split of a protocol under a label budget.
 
@@ -55,6 +56,7 @@ def protocol_split(
         validation: a number, or a share, of the budget; None: as the protocol has it.
         lists: others of the data set's lists than the protocol's.
         seed: draw the labelled units instead of taking the published order.
+        complete: refuse a folder that lacks published cases, instead of telling.
 
     Raises:
         ConfigError: there is no such protocol or no such lists, or a number is out of range.
@@ -65,7 +67,7 @@ def protocol_split(
     chosen = _find_lists(known, lists_name)
     of_unit = _cases_of_units(dataset, chosen)
     parts = _parts(dataset, chosen, of_unit)
-    _check_present(dataset, known, parts)
+    _check_present(dataset, known, parts, complete)
     order = parts.train if chosen.ordered and seed is None else draw_order(parts.train, seed or 0, chosen.strata)
     budget, held_out = _budget(dataset, protocol, len(order), labelled, validation)
     extra = parts.validation if protocol.validation == "lists" and validation is None else []
@@ -76,6 +78,7 @@ def protocol_split(
         "test": parts.test,
     }
     used = {*protocol.shortcuts, *chosen.shortcuts} - (set() if extra else {"extra-validation"})
+    used |= {"shared-origin"} if _is_shared(dataset, of_unit, units) else set()
     return Split(
         **{part: tuple(case for unit in names for case in of_unit[unit]) for part, names in units.items()},
         seed=None if chosen.ordered and seed is None else seed or 0,
@@ -174,7 +177,7 @@ def _named(
     return sorted(unit for unit in left if any(re.fullmatch(pattern, unit) for pattern in cases))
 
 
-def _check_present(dataset: Dataset, known: PublicDataset, parts: Parts) -> None:
+def _check_present(dataset: Dataset, known: PublicDataset, parts: Parts, complete: bool) -> None:
     """Refuse a folder that is not this data set; tell of cases that it lacks, because figures then mean something else."""
     there = len(parts.train) + len(parts.test)
     if not parts.train:
@@ -183,12 +186,20 @@ def _check_present(dataset: Dataset, known: PublicDataset, parts: Parts) -> None
             f"as `fewmask convert {known.name}` writes them"
         )
     if parts.missing:
-        warnings.warn(
+        lacks = (
             f"{dataset.root} lacks {count(len(parts.missing), 'published case')} of {there + len(parts.missing)}, "
-            f"{parts.missing[0]!r} among them: its figures are not those of the published lists",
-            FewmaskWarning,
-            stacklevel=3,
+            f"{parts.missing[0]!r} among them: its figures are not those of the published lists"
         )
+        if complete:
+            raise DataError(f"{lacks}; complete the download")
+        warnings.warn(lacks, FewmaskWarning, stacklevel=3)
+
+
+def _is_shared(dataset: Dataset, of_unit: Mapping[str, Sequence[str]], units: Mapping[str, Sequence[str]]) -> bool:
+    """Whether somebody is on both sides, as far as ``dataset.json`` knows the patients."""
+    known = dataset.description.patients
+    whose = {part: {known.get(case) for unit in names for case in of_unit[unit]} for part, names in units.items()}
+    return bool((whose["test"] & (whose["labelled"] | whose["unlabelled"] | whose["validation"])) - {None})
 
 
 def _budget(
