@@ -108,6 +108,8 @@ def test_ph2(converted):
     np.testing.assert_array_equal(pixels(data, "IMD004"), frame(4)[0])
     np.testing.assert_array_equal(data.read_label("IMD004").data, frame(4)[1])
     assert "ph2-honest-20percent-seed0" in converted.splits
+    assert any("no published list exists" in note for note in converted.notes)
+    assert data.load_split("ph2-paper-20percent-seed0").protocol == "ph2/paper"
 
 
 @only("isic2018")
@@ -131,6 +133,7 @@ def test_busi_merges_lesions_and_takes_the_published_test_images(converted):
     data = converted.dataset
     assert sorted(data.cases) == ["benign_1", "benign_100", "benign_3", "benign_4", "malignant_1", "malignant_201"]
     assert data.ids("test") == ["benign_3", "benign_4", "malignant_201"]
+    assert converted.splits == [] and any("no published split was saved" in note for note in converted.notes)
     for case, number in (("benign_1", 1), ("benign_3", 3), ("benign_4", 4), ("malignant_201", 201)):
         np.testing.assert_array_equal(data.read_label(case).data, frame(number)[1])
     merged = frame(100)[1].copy()

@@ -12,7 +12,7 @@ from fewmask.config import validate
 from fewmask.data.convert.archive import is_archive, unpacked
 from fewmask.data.convert.base import CONVERTERS, Plan, Source
 from fewmask.data.convert.record import begin
-from fewmask.data.convert.splits import published_splits, published_test
+from fewmask.data.convert.splits import published_notes, published_order, published_splits, published_test
 from fewmask.data.convert.write import label_ending, write_case
 from fewmask.data.dataset import Dataset
 from fewmask.errors import DataError
@@ -132,8 +132,8 @@ def _finish(root: Path, plan: Plan, published: str | None, written: int) -> Conv
         description["label_ending"] = label_ending(plan)
     if patients := {case.id: case.patient for case in plan.cases if case.patient is not None}:
         description["patients"] = patients
-    if plan.training_order is not None:
-        description["training_order"] = list(plan.training_order)
+    if order := plan.training_order or published_order(published, plan.cases):
+        description["training_order"] = list(order)
     if plan.shortcuts:
         description["shortcuts"] = list(plan.shortcuts)
     if plan.reference:
@@ -143,4 +143,4 @@ def _finish(root: Path, plan: Plan, published: str | None, written: int) -> Conv
     splits = {**published_splits(published, dataset), **plan.splits}
     for name, split in splits.items():
         dataset.save_split(name, split)
-    return Conversion(dataset, written, list(splits), plan.notes, plan.missing)
+    return Conversion(dataset, written, list(splits), [*plan.notes, *published_notes(published, splits)], plan.missing)

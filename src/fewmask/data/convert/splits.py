@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from fewmask.data.convert.base import Source
 from fewmask.data.dataset import Dataset
@@ -37,6 +37,32 @@ def published_test(name: str | None, cases: Sequence[Source]) -> frozenset[str]:
         return unit in named if named is not None else any(re.fullmatch(pattern, unit) for pattern in patterns)
 
     return frozenset(case.id for case in cases if tested(case))
+
+
+def published_order(name: str | None, cases: Sequence[Source]) -> tuple[str, ...] | None:
+    """The published order in which training cases get labels, where it names just those of ``imagesTr``."""
+    known = find_public(name) if name else None
+    lists = known.lists[known.protocols["paper"].lists] if known else None
+    if lists is None or not lists.ordered or lists.unit != "case" or not isinstance(lists.train, str):
+        return None
+    order, here = read_list(lists.train), {case.id for case in cases if case.group == "train" and case.labelled}
+    return tuple(order) if set(order) == here else None
+
+
+def published_notes(name: str | None, splits: Collection[str]) -> list[str]:
+    """What the user should know of the lists: whose they are, that some were drawn, that none fits these cases.
+
+    Args:
+        name: of the data set; None: it is no public one.
+        splits: names of those that were saved.
+    """
+    if name is None:
+        return []
+    known = find_public(name)
+    told = [f"lists {short}: {lists.source}" for short, lists in known.lists.items() if lists.drawn]
+    if not splits:
+        told.append(f"no published split was saved, because cases are missing; see `fewmask datasets show {name}`")
+    return told
 
 
 def published_splits(name: str | None, dataset: Dataset) -> dict[str, Split]:
