@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
+from fewmask.components.ramps import RampConfig
 from fewmask.config import Experiment
 from fewmask.methods import METHODS
 
@@ -24,13 +26,20 @@ def cell(value: Any) -> str:
     return f"`{value}`" if value is not None else "none"
 
 
+def rows_of(section: BaseModel, prefix: str = "") -> Iterator[str]:
+    """A row for each field: name, default, description. Sections within come field by field, ramps as a whole."""
+    values = section.model_dump(mode="json")
+    for key, field in type(section).model_fields.items():
+        inner = getattr(section, key)
+        if isinstance(inner, BaseModel) and not isinstance(inner, RampConfig):
+            yield from rows_of(inner, f"{prefix}{key}.")
+        else:
+            yield f"| `{prefix}{key}` | {cell(values[key])} | {field.description or key.replace('_', ' ')} |"
+
+
 def table(section: BaseModel) -> str:
     """A section's fields, defaults and descriptions."""
-    values = section.model_dump(mode="json")
-    rows = [
-        f"| `{key}` | {cell(values[key])} | {field.description or key.replace('_', ' ')} |"
-        for key, field in type(section).model_fields.items()
-    ]
+    rows = list(rows_of(section))
     return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows]).replace(
         "fewmask networks`", "fewmask networks`"
     )

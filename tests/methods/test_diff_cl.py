@@ -228,6 +228,30 @@ def test_the_contrast_is_weighed_by_both_its_own_weight_and_that_of_the_pseudo_l
     assert losses[1] == pytest.approx(2 * losses[0], rel=1e-5)
 
 
+# ------------------------------------------------------------------------------------------------------------- learning
+
+
+def test_both_networks_learn_a_batch_by_heart():
+    """The diffusion network also from pure noise, where no label shows through."""
+    method = build(predict_with="ds", ddim_steps=4)
+    batch, steps = small_batch(method.task), 40
+    optimiser, logs = torch.optim.SGD(method.parameters(), 0.05, 0.9), []
+    for iteration in range(steps):
+        torch.manual_seed(iteration)
+        optimiser.zero_grad()
+        step = method(batch, Progress(iteration, steps))
+        step.loss.backward()
+        optimiser.step()
+        logs.append({name: float(value) for name, value in step.logs.items()})
+    for name in ("ce", "dice_loss", "ce_ds", "dice_loss_ds"):
+        assert logs[-1][name] < 0.15 * logs[0][name], name
+    method.eval()
+    with torch.no_grad():
+        for predictor in (method.predictor(), SoftmaxPredictor(method.cs)):
+            found = predictor(batch.labelled).argmax(1) == 1
+            assert 2 * (found & (batch.labels == 1)).sum() / (found.sum() + batch.labels.sum()) > 0.9
+
+
 # --------------------------------------------------------------------------------------------------------- bank, purity
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fewmask.components.contrast import Form, Pairs, ProjectionHead, Scope, choose_pairs, contrast_loss, cosines
+from fewmask.components.losses import full_precision
 from fewmask.components.memory_bank import BankConfig, MemoryBank, image_numbers
 from fewmask.config import Section
 
@@ -77,7 +78,7 @@ class LabelPropagation(nn.Module):
         """Projected vectors ``(n, size)`` of some of the voxels of ``(F, V)`` at which ``where`` ``(V,)`` holds."""
         places = where.nonzero().flatten()
         drawn = places[torch.randperm(len(places), device=places.device)[: self.bank.config.push]]
-        rows: Tensor = self.head(features[:, drawn].T.float())
+        rows: Tensor = self.head(full_precision(features[:, drawn].T))
         return rows
 
     def forward(self, features: Tensor, predicted: Tensor) -> tuple[Tensor, dict[str, Tensor | float]]:
@@ -94,7 +95,7 @@ class LabelPropagation(nn.Module):
         maps, believed = features.flatten(2), predicted.flatten()
         drawn = torch.randperm(believed.numel(), device=believed.device)[: self.config.candidates]
         rows = maps[drawn // maps.shape[2], :, drawn % maps.shape[2]]
-        candidates, believed = self.head(rows.float()), believed[drawn]
+        candidates, believed = self.head(full_precision(rows)), believed[drawn]
         losses, logs = [], dict[str, Tensor | float]()
         for label in range(len(self.bank.counts)):
             similarity = cosines(self.bank.draw(label, self.config.anchors), candidates)
