@@ -10,7 +10,9 @@ import typer
 import yaml
 
 from fewmask.cli.app import app
-from fewmask.config import load_experiment
+from fewmask.cli.options import gather_changes
+from fewmask.config import load_experiment, validate
+from fewmask.data.convert import CONVERTERS
 from fewmask.errors import ConfigError
 from fewmask.methods import METHODS, method_config
 from fewmask.recipes import FOLDER, recipe_names
@@ -65,6 +67,9 @@ def test_command_can_be_typed(words):
     assert verb in VERBS, f"there is no verb {verb}"
     if "--help" not in rest:
         VERBS[verb].make_context(verb, list(rest))  # raises on an unknown option, a wrong value, a missing argument
+    if verb == "convert":
+        converter_takes(rest)
+        return
     for recipe in after(rest, "--recipe"):
         assert recipe in recipe_names() or recipe.endswith(".yaml")
     for method in after(rest, "--method"):
@@ -75,6 +80,13 @@ def test_command_can_be_typed(words):
         section, _, field = key.partition(".")
         changes.setdefault(section, {})[field] = yaml.safe_load(value)
     load_experiment(changes=changes)
+
+
+def converter_takes(words):
+    """The converter is there and has the settings that are asked for."""
+    if words and not words[0].startswith("-"):
+        settings = gather_changes(after(words, "--set"))
+        validate(CONVERTERS[words[0]].Config, settings, " ".join(words))
 
 
 def test_there_are_commands_to_check():

@@ -1,9 +1,10 @@
+import nibabel
 import numpy as np
 import pytest
 
 from fewmask.data.convert import convert
-from fewmask.data.dataset import Dataset
 from fewmask.data.image import read_image
+from fewmask.data.protocols.shelf import read_list
 from fewmask.errors import ConfigError, DataError
 from helpers import SHARED
 from layouts import LA_CASES, scan, write_h5, write_la, write_la_copies
@@ -111,4 +112,48 @@ def test_links_out_of_a_copy_are_not_followed(tmp_path):
         file["label"] = scan()[1]
     with pytest.raises(DataError, match="image is no array of this file"):
         convert("la", tmp_path / "raw", tmp_path / "la")
-    assert isinstance(Dataset, type)
+
+
+def test_virtual_arrays_are_not_followed_either(tmp_path):
+    secret = tmp_path / "secret.h5"
+    write_h5(secret, *scan())
+    path = tmp_path / "raw" / "set" / LA_CASES[0] / "mri_norm2.h5"
+    path.parent.mkdir(parents=True)
+    shape = scan()[0].shape
+    layout = h5py.VirtualLayout(shape, dtype="uint8")
+    layout[:] = h5py.VirtualSource(str(secret), "image", shape)
+    with h5py.File(path, "w") as file:
+        file.create_virtual_dataset("image", layout)
+        file["label"] = scan()[1]
+    with pytest.raises(DataError, match="image is no array of this file"):
+        convert("la", tmp_path / "raw", tmp_path / "la")
+
+
+def test_an_array_that_claims_terabytes(tmp_path):
+    path = tmp_path / "raw" / "set" / LA_CASES[0] / "mri_norm2.h5"
+    path.parent.mkdir(parents=True)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("image", (10**4, 10**4, 10**4), "f4", chunks=(10, 10, 10), compression="gzip")
+        file.create_dataset("label", (10**4, 10**4, 10**4), "u1", chunks=(10, 10, 10), compression="gzip")
+    with pytest.raises(DataError, match="claims 4000000000000 bytes"):
+        convert("la", tmp_path / "raw", tmp_path / "la")
+
+
+def test_the_whole_set_comes_with_the_published_splits(tmp_path):
+    """The hundred names of the field's lists, with tiny arrays."""
+    train, test = (read_list(f"la-{part}") for part in ("train", "test"))
+    write_la_copies(tmp_path / "raw", (*train, *test))
+    done = convert("la", tmp_path / "raw", tmp_path / "la")
+    assert done.missing == [] and done.dataset.ids("test") == sorted(test) and len(done.dataset.ids("train")) == 80
+    assert done.dataset.description.shortcuts == ("reference-crop",)
+    paper = [done.dataset.load_split(name) for name in done.splits if name.startswith("la-paper-")]
+    assert sorted(len(split.labelled) for split in paper) == [4, 8, 16]
+    for split in paper:
+        assert list(split.labelled) == train[: len(split.labelled)] and sorted(split.test) == sorted(test)
+        assert "reference-crop" in split.shortcuts
+
+
+def test_whole_numbers_stay_small(tmp_path):
+    convert("la", write_la(tmp_path / "raw"), tmp_path / "la")
+    kinds = {path.parent.name: nibabel.load(path).get_data_dtype() for path in (tmp_path / "la").rglob("*.nii.gz")}
+    assert set(kinds.values()) == {np.dtype("u1")}

@@ -11,9 +11,8 @@ from fewmask.errors import DataError
 from fewmask.files import read_json
 from fewmask.names import check_name
 
-_JUNK = re.compile(
-    r"\._|__MACOSX$|\.DS_Store$|Thumbs\.db$|desktop\.ini$|\."
-)  # left behind by archivers and file managers
+# Left behind by archivers and file managers.
+_JUNK = re.compile(r"\..*|__MACOSX|Thumbs\.db|desktop\.ini", re.DOTALL)
 
 
 def wrong_layout(raw: Path, expected: str, found: str = "") -> DataError:
@@ -25,7 +24,9 @@ def wrong_layout(raw: Path, expected: str, found: str = "") -> DataError:
         found: what is there instead; none: its first names.
     """
     there = found or _first_names(raw)
-    return DataError(f"{raw}: expected {expected}, but found {there}; give the folder that holds it")
+    packed = [path.name for path in files(raw, r".*\.(zip|tar|tar\.gz|tgz|rar|7z)")]
+    remedy = f"unpack {packed[0]} first" if packed else "give the folder that holds it"
+    return DataError(f"{raw}: expected {expected}, but found {there}; {remedy}")
 
 
 def _first_names(folder: Path, most: int = 4) -> str:
@@ -65,13 +66,26 @@ def files(folder: Path, pattern: str = "") -> list[Path]:
     return [path for path in listed(folder, pattern) if path.is_file()]
 
 
-def descend(raw: Path, is_it: Callable[[Path], bool], depth: int = 2) -> Path | None:
-    """The folder that ``is_it``: ``raw`` itself or, because archives wrap what they hold, one up to ``depth`` levels below it."""
+def descend(raw: Path, is_it: Callable[[Path], bool], depth: int = 2, *, alone: bool = False) -> Path | None:
+    """The folder that ``is_it``: ``raw`` itself or, because archives wrap what they hold, one up to ``depth`` levels below it.
+
+    Args:
+        raw: where to begin.
+        is_it: what it must be.
+        depth: how many levels to look at below.
+        alone: whether a second one beside it is an error; otherwise the first by name is taken.
+
+    Raises:
+        DataError: there is a second one.
+    """
     level = [raw]
     for _ in range(depth + 1):
-        for folder in level:
-            if is_it(folder):
-                return folder
+        found = [folder for folder in level if is_it(folder)]
+        if alone and len(found) > 1:
+            names = ", ".join(folder.name for folder in found[:4])
+            raise DataError(f"{raw}: holds {len(found)} data sets, {names}; give one of these folders")
+        if found:
+            return found[0]
         level = [inner for folder in level for inner in folders(folder)]
     return None
 

@@ -95,7 +95,7 @@ RAW/
     def _find(self, raw: Path) -> tuple[Path, list[Path], list[Path]]:
         pictures = rf"{re.escape(self.config.images)}|image"
         shelf = rf"{re.escape(self.config.masks)}|mask|labels|annotations"
-        home = descend(raw, lambda folder: _first(folder, pictures) is not None)
+        home = descend(raw, lambda folder: _first(folder, pictures) is not None, alone=True)
         images = files(found, PICTURE) if home and (found := _first(home, pictures)) else []
         if home is None or not images:
             raise wrong_layout(

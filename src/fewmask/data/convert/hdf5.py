@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fewmask.data.formats.claims import refuse_excess
 from fewmask.errors import DataError, FewmaskError
 
 
@@ -24,7 +25,7 @@ def read_pair(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         with h5py.File(path, "r") as file:
             image, label = (_array(path, file, name) for name in ("image", "label"))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{path}: is truncated or no HDF5 file ({' '.join(str(error).split())[:160]}); copy it again"
         ) from error
@@ -41,11 +42,17 @@ def _array(path: Path, file: Any, name: str) -> np.ndarray:
         raise DataError(
             f"{path}: expected the arrays image and label, but found {', '.join(file) or 'nothing'}; take another file"
         )
-    if not isinstance(found, h5py.HardLink) or not isinstance(file[name], h5py.Dataset) or file[name].external:
+    if (
+        not isinstance(found, h5py.HardLink)
+        or not isinstance(file[name], h5py.Dataset)
+        or file[name].external
+        or file[name].is_virtual
+    ):
         raise DataError(f"{path}: {name} is no array of this file but points elsewhere; do not trust it")
     array = file[name]
     if array.dtype.kind not in "biuf" or array.ndim not in (2, 3) or not array.size:
         raise DataError(
             f"{path}: {name} is {array.dtype} of the shape {array.shape}; expected numbers in two or three axes"
         )
+    refuse_excess(array.nbytes, path.stat().st_size, packed=True)
     return np.asarray(array[()])

@@ -12,6 +12,7 @@ from fewmask.data.convert.base import Content, Converter, Plan, Source, register
 from fewmask.data.convert.find import descend, folders, wrong_layout
 from fewmask.data.convert.hdf5 import read_pair
 from fewmask.data.convert.labels import binary
+from fewmask.data.convert.write import narrowed
 from fewmask.data.geometry import Geometry
 from fewmask.data.image import read_geometry, read_image, read_label
 from fewmask.errors import DataError
@@ -95,11 +96,12 @@ def _is_case(folder: Path) -> bool:
 
 def _original(scan: Path, atrium: Path | None = None) -> Content:
     image = read_image(scan)
+    values = narrowed(image.data)
     if atrium is None:
-        return Content(image.data, None, image.geometry)
+        return Content(values, None, image.geometry)
     label, there = binary(atrium, read_label(atrium).data, (255, 1)), read_geometry(atrium)
     if not there.matches(image.geometry):
         raise DataError(
             f"{atrium}: lies on another grid than {scan.name} ({there.difference(image.geometry)}); download it again"
         )
-    return Content(image.data, label, image.geometry)
+    return Content(values, label, image.geometry)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import Field
 
 from fewmask.config import Section
 from fewmask.data.convert.base import Content, Converter, Plan, Source, register
 from fewmask.data.convert.find import descend, inside, read_object, stem, wrong_layout
+from fewmask.data.convert.write import narrowed
 from fewmask.data.description import read_description
 from fewmask.data.image import read_image
 from fewmask.data.layout import Group
@@ -41,7 +41,7 @@ Task02_Heart/
 
     def plan(self, raw: Path) -> Plan:
         """One case a scan of dataset.json."""
-        home = descend(raw, lambda folder: (folder / "dataset.json").is_file())
+        home = descend(raw, lambda folder: (folder / "dataset.json").is_file(), alone=True)
         if home is None:
             raise wrong_layout(raw, "dataset.json, imagesTr and labelsTr of a task")
         values, known = read_object(home / "dataset.json"), read_description(home)
@@ -81,5 +81,4 @@ def _read(path: Path, label: Path | None, channels: int) -> Content:
     if channels == 1:
         return Content((path,), label)
     image = read_image(path)
-    whole = bool(np.array_equal(image.data, np.rint(image.data))) and float(np.abs(image.data).max(initial=0)) < 2**15
-    return Content(image.data.astype(np.int16) if whole else image.data, label, image.geometry)
+    return Content(narrowed(image.data), label, image.geometry)

@@ -15,16 +15,19 @@ from fewmask.files import read_json, sweep, write_json
 NAME = "conversion.json"
 
 
-def digest(raw: Path, case: Source) -> str:
-    """A fingerprint of the names and sizes of a case's files, and of where it goes."""
+def digest(raw: Path, case: Source, dated: bool) -> str:
+    """A fingerprint of the names, sizes and, where ``dated``, times of a case's files, and of where it goes."""
     made = hashlib.sha256(f"{case.group}{case.labelled}".encode())
     for path in case.files:
         name = path.relative_to(raw) if path.is_relative_to(raw) else path
-        made.update(f"\0{name.as_posix()}\0{path.stat().st_size}".encode(errors="surrogateescape"))
+        about = path.stat()
+        made.update(f"\0{name.as_posix()}\0{about.st_size}".encode(errors="surrogateescape"))
+        if dated:
+            made.update(f"\0{about.st_mtime_ns}".encode())
     return made.hexdigest()[:16]
 
 
-def begin(root: Path, raw: Path, plan: Plan, settings: Mapping[str, Any]) -> list[Source]:
+def begin(root: Path, raw: Path, plan: Plan, settings: Mapping[str, Any], dated: bool) -> list[Source]:
     """Make the folder ready and say which cases are still to be written.
 
     Args:
@@ -32,11 +35,12 @@ def begin(root: Path, raw: Path, plan: Plan, settings: Mapping[str, Any]) -> lis
         raw: what the cases lie in.
         plan: the cases.
         settings: the converter and what it was asked for; a folder holds one conversion.
+        dated: whether a file of another time is another file; those of an archive are new each time it is unpacked.
 
     Raises:
         DataError: the folder holds something else.
     """
-    path, cases = root / NAME, {case.id: digest(raw, case) for case in plan.cases}
+    path, cases = root / NAME, {case.id: digest(raw, case, dated) for case in plan.cases}
     before = _read(root, path, settings)
     for folder in ("imagesTr", "labelsTr", "imagesUn", "imagesTs", "labelsTs"):
         sweep(root / folder)

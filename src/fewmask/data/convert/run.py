@@ -79,7 +79,7 @@ def convert(
         _check(folder, plan)
         plan.cases = _placed(plan.cases, published_test(kind.published, plan.cases))
         asked = {"converter": name, "settings": config.model_dump(mode="json")}
-        todo = begin(root, folder, plan, asked)
+        todo = begin(root, folder, plan, asked, dated=raw.is_dir())
         total = len(plan.cases)
         for number, case in enumerate(todo):
             progress(total - len(todo) + number, total)

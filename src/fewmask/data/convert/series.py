@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fewmask.data.convert.base import Files
+from fewmask.data.formats.claims import refuse_excess
 from fewmask.data.formats.itk import LPS_TO_RAS
 from fewmask.data.geometry import Geometry
 from fewmask.errors import DataError
@@ -73,6 +75,7 @@ def read_slice(path: Path) -> Slice | None:
         reader.ReadImageInformation()
     except RuntimeError:
         return None if path.suffix.lower() != ".dcm" else _no_image(path)
+    _refuse_excess(path, reader.GetSize())
     tags: dict[str, str] = {key: _text(reader.GetMetaData(key)) for key in reader.GetMetaDataKeys()}
     if tags.get("0008|0016", "").startswith("1.2.840.10008.1.3.10"):
         return None  # DICOMDIR
@@ -95,6 +98,13 @@ def _no_image(path: Path) -> Slice | None:
 
 def _text(value: str) -> str:
     return value.replace("\0", "").strip()
+
+
+def _refuse_excess(path: Path, size: tuple[int, ...]) -> None:
+    try:
+        refuse_excess(math.prod(size), path.stat().st_size, packed=True)
+    except ValueError as error:
+        raise DataError(f"{path}: is no DICOM image: {error}; copy it again") from None
 
 
 def _number(tags: dict[str, str], key: str) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from fewmask.data.convert.base import Content, Plan, Source
 from fewmask.data.formats import nifti
 from fewmask.data.geometry import Geometry
-from fewmask.data.image import read_geometry, read_label, suffix_of, write_image
+from fewmask.data.image import read_geometry, read_label, suffix_of
 from fewmask.data.layout import IMAGE_FOLDERS, LABEL_FOLDERS
 from fewmask.errors import DataError
 from fewmask.files import replacing
@@ -65,7 +65,11 @@ def _write_label(path: Path, content: Content) -> None:
     if isinstance(content.label, Path):
         copy_file(content.label, path)
     elif content.label is not None:
-        write_image(path, content.label.astype(np.uint8), _geometry(content, content.label.shape))
+        values = content.label.astype(np.uint8)
+        if suffix_of(path) in PICTURES:
+            write_picture(path, values[None])
+        else:
+            write_volume(path, values, _geometry(content, values.shape))
 
 
 def _geometry(content: Content, shape: tuple[int, ...]) -> Geometry:
@@ -102,6 +106,17 @@ def _check(where: Path, plan: Plan, case: Source, content: Content) -> None:
             f"{path}: holds label values from {low} to {high}, but the classes are 0 to {len(plan.class_names) - 1}; "
             "say in the settings what the others mean, or mend the file"
         )
+
+
+def narrowed(values: np.ndarray) -> np.ndarray:
+    """Whole numbers that were read as float32 in the smallest of uint8, int16 and int32 that holds them; others as they are."""
+    low, high = float(values.min(initial=0)), float(values.max(initial=0))
+    if not np.array_equal(values, np.rint(values)):
+        return values
+    for kind in (np.uint8, np.int16, np.int32):
+        if np.iinfo(kind).min <= low and high <= min(np.iinfo(kind).max, 2**24):
+            return values.astype(kind)
+    return values
 
 
 def copy_file(source: Path, path: Path) -> None:
