@@ -146,3 +146,8 @@ def test_what_is_never_done_is_not_stamped():
     assert taken(["voxel-units", "best-on-test", "reference-crop"]) == ("reference-crop", "voxel-units")
     assert stamp([]) is None
     assert stamp(["voxel-units", "future"]) == f"shortcuts taken: {SENTENCES['voxel-units']}; future"
+
+
+@pytest.mark.parametrize("name", public_names())
+def test_every_data_set_has_recipes_of_the_plain_methods(name):
+    assert {f"{name}/{method}" for method in ("supervised", "mean-teacher", "ua-mt", "cps")} <= set(recipe_names())
