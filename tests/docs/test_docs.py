@@ -74,6 +74,9 @@ def test_command_can_be_typed(words):
         assert recipe in recipe_names() or recipe.endswith(".yaml")
     for method in after(rest, "--method"):
         assert method in METHODS
+    if verb == "convert":
+        validate(CONVERTERS[rest[0]].Config, gather_changes(after(rest, "--set")), rest[0])
+        return
     changes = {}
     for assignment in after(rest, "--set"):
         key, value = assignment.split("=", 1)

@@ -72,6 +72,23 @@ def test_acdc(tmp_path):
     assert done.missing == [f"{raw}: holds 2 training patients where the published data set has 100"]
 
 
+def test_acdc_slice_by_slice(tmp_path):
+    raw = write_acdc(tmp_path / "raw")
+    whole = convert("acdc", raw, tmp_path / "whole").dataset
+    data = convert("acdc", raw, tmp_path / "slices", {"slices": True}).dataset
+    for case in whole.cases:
+        image, label = whole.read(case), whole.read_label(case).data
+        parts = [name for name in data.cases if name.startswith(f"{case}_slice")]
+        assert parts == [f"{case}_slice{place + 1:02d}" for place in range(label.shape[2])]
+        for place, name in enumerate(parts):
+            there = data.read(name)
+            np.testing.assert_array_equal(there.data, image.data[..., place])
+            np.testing.assert_array_equal(data.read_label(name).data, label[..., place])
+            np.testing.assert_allclose(there.geometry.spacing, image.geometry.spacing[:2], atol=1e-6)
+            assert data.description.patients[name] == case[:10] and data.cases[name].group == whole.cases[case].group
+    assert data.spatial_dims == 2 and check_dataset(data.root).ok
+
+
 def test_acdc_of_which_a_part_is_missing(tmp_path):
     raw = write_acdc(tmp_path / "raw")
     patient = raw / "database/training/patient002"

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 
+import numpy as np
+from pydantic import Field
+
+from fewmask.config import Section
 from fewmask.data.convert.base import Content, Converter, Plan, Source, register
 from fewmask.data.convert.find import descend, folders, wrong_layout
+from fewmask.data.geometry import Geometry
+from fewmask.data.image import read_geometry, read_image, read_label
 from fewmask.data.layout import Group
 from fewmask.errors import DataError
 
 _PATIENT = r"patient\d{3}"
 
 
+class AcdcConfig(Section):
+    """Settings of ``acdc``."""
+
+    slices: bool = Field(False, description="every slice as a 2D case of its own, as the papers train")
+
+
 @register("acdc")
 class Acdc(Converter):
-    """Short-axis cine MRI; of each patient the end-diastolic and the end-systolic frame, copied byte by byte."""
+    """Short-axis cine MRI; of each patient the end-diastolic and the end-systolic frame, copied byte by byte, or slice by slice."""
 
+    Config = AcdcConfig
     title = "ACDC, cardiac cine MRI: right ventricle, myocardium, left ventricle in two frames a patient"
     published = "acdc"
     layout = """\
@@ -38,6 +54,9 @@ testing/                             too, where it is there"""
         cases = [case for folder in patients for case in _cases(folder, "train")]
         if home.name == "training":
             cases += [case for folder in folders(home.parent / "testing", _PATIENT) for case in _cases(folder, "test")]
+        if self.config.slices:
+            read = lru_cache(maxsize=1)(_read)  # the slices of a frame come one after another
+            cases = [part for case in cases for part in _sliced(case, read)]
         return Plan(
             name="ACDC",
             channel_names=("cine MRI",),
@@ -67,6 +86,36 @@ def _source(image: Path, label: Path | None, files: tuple[Path, ...], group: Gro
     return Source(
         image.name.removesuffix(".nii.gz"), files, lambda: Content((image,), label), group, label is not None, patient
     )
+
+
+def _sliced(case: Source, read: Callable[..., tuple[np.ndarray, np.ndarray | None, Geometry]]) -> Iterator[Source]:
+    """The slices of a frame as cases, numbered from 1."""
+    for place in range(read_geometry(case.files[0]).shape[2]):
+        load = partial(_slice, partial(read, *case.files), place)
+        yield replace(case, id=f"{case.id}_slice{place + 1:02d}", load=load)
+
+
+def _slice(read: Callable[[], tuple[np.ndarray, np.ndarray | None, Geometry]], place: int) -> Content:
+    image, label, geometry = read()
+    plane = Geometry.spaced(geometry.shape[:2], geometry.spacing[:2])
+    return Content(image[..., place], None if label is None else label[..., place], plane)
+
+
+def _read(image: Path, label: Path | None = None) -> tuple[np.ndarray, np.ndarray | None, Geometry]:
+    """A frame ``(1, x, y, z)`` and its label ``(x, y, z)``, where it has one.
+
+    Raises:
+        DataError: one cannot be read, or they lie on different grids.
+    """
+    scan = read_image(image)
+    if label is None:
+        return scan.data, None, scan.geometry
+    truth = read_label(label)
+    if not truth.geometry.matches(scan.geometry):
+        raise DataError(
+            f"{label}: lies on another grid than {image.name} ({truth.geometry.difference(scan.geometry)}); download it again"
+        )
+    return scan.data, truth.data, scan.geometry
 
 
 def _frames(folder: Path) -> list[int]:
