@@ -90,7 +90,7 @@ class HighFrequencyMamba(nn.Module):
                 "a high-frequency Mamba module got a single voxel; use an earlier stage or larger patches"
             )
         fine = high_pass(features, self.config.cutoff, self.config.mask, self.config.soft_width)
-        found = self.refine(self.attention(fine.to(features.dtype))).to(features.dtype)
+        found = self.refine(self.attention(fine.to(features.dtype)))
         if self.join is not None:
             joined: Tensor = self.join(torch.cat([features, found], 1))
             return joined
