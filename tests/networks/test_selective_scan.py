@@ -9,7 +9,13 @@ import torch
 
 from fewmask.errors import ConfigError
 from fewmask.networks.chunked_scan import ChunkedScan, plan
-from fewmask.networks.selective_scan import kernels, selective_scan, sequential_scan, traceable_scan
+from fewmask.networks.selective_scan import (
+    kernel_scan,
+    kernels,
+    selective_scan,
+    sequential_scan,
+    traceable_scan,
+)
 
 FORMS = {"sequential": sequential_scan, "chunked": ChunkedScan.apply, "traceable": traceable_scan}
 each_form = pytest.mark.parametrize("scan", FORMS.values(), ids=FORMS)
@@ -144,6 +150,21 @@ def test_equals_the_kernels_of_mamba_ssm():
         results.append([y, *torch.autograd.grad(y.square().sum(), inputs)])
     for mine, theirs in zip(*results, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=6e-4, atol=2e-3)
+
+
+def test_kernels_get_channels_before_steps(monkeypatch):
+    """A stand-in with the layout of mamba-ssm's function, which itself runs on GPUs only."""
+
+    def channels_first(u, delta, A, B, C, return_last_state):
+        assert return_last_state
+        assert all(x.is_contiguous() for x in (u, delta, B, C))
+        y, last = sequential_scan(u.mT, delta.mT, A, B.mT, C.mT)
+        return y.mT, last
+
+    monkeypatch.setattr("fewmask.networks.selective_scan.kernels", lambda: channels_first)
+    inputs = operands(40)
+    for got, wanted in zip(everything(kernel_scan, inputs), everything(sequential_scan, inputs), strict=True):
+        torch.testing.assert_close(got, wanted)
 
 
 # -------------------------------------------------------------------------------------------------------- robustness
