@@ -134,11 +134,15 @@ class TrainConfig(Section):
     optimiser: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: float = Field(0.01, gt=0, description="initial learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd's momentum; adam's first beta")
+    beta2: float = Field(0.999, ge=0, lt=1, description="adam's second beta")
     weight_decay: float = Field(1e-4, ge=0)
     schedule: Literal["constant", "step", "poly", "cosine"] = "poly"
     step_every: int = Field(2500, ge=1, description="schedule: step; iterations between two drops")
     step_factor: float = Field(0.1, gt=0, le=1, description="schedule: step; factor of a drop")
     poly_power: float = Field(0.9, gt=0, description="schedule: poly; lr (1 - i / iterations)^power")
+    warmup: int = Field(
+        0, ge=0, description="iterations over which the schedule's rate is reached from zero, by equal steps"
+    )
     accumulate: int = Field(1, ge=1, description="batches whose gradients make one optimiser step")
     clip_norm: float | None = Field(None, gt=0, description="largest gradient norm; none: no clipping")
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fewmask.config import Experiment, load_experiment
 from fewmask.data.phantom import Phantom, write_phantom
-from fewmask.engine.fit import Listener
+from fewmask.engine.listener import Listener
 from fewmask.engine.train import train
 from fewmask.errors import RunError
 from fewmask.inference.predictor import Predictor

@@ -152,6 +152,10 @@ class RunFolder:
             raise RunError(f"{path} does not exist: {hint}; see checkpoints/ of the run for what does")
         return path
 
+    def kept(self, phase: str) -> Path:
+        """The file with the weights that a phase has left for other runs."""
+        return self.checkpoints / f"{phase}.safetensors"
+
     def check_same(self, experiment: Experiment, split: Split) -> None:
         """Refuse to continue a run under settings that would change its result; `FREE` ones may differ.
 

@@ -78,3 +78,22 @@ def test_without_plateaus_the_weight_grows_at_every_iteration():
     assert ramp.at(Progress(1, 6000)) > ramp.at(Progress(0, 6000))
     linear = RampConfig(weight=2.0, shape="linear", steps=None, length=0.5)
     assert [linear.at(Progress(i, 100)) for i in (0, 25, 50, 100)] == [0, 1, 2, 2]
+
+
+def test_by_epochs_the_first_weighs_something_and_the_last_everything():
+    """lambda(e) = 5 e / E for e = 1 to E."""
+    ramp = RampConfig(weight=5.0, shape="epochs", steps=200)
+    weights = [ramp.at(Progress(i, 3800)) for i in range(3800)]
+    assert weights[:19] == [0.025] * 19
+    assert weights[19] == 0.05
+    assert weights[-19:] == [5.0] * 19
+    assert all(weights[19 * e] == pytest.approx(5 * (e + 1) / 200, rel=1e-12) for e in range(200))
+
+
+@pytest.mark.parametrize(("steps", "iterations"), [(200, 3), (None, 3), (200, 150), (None, 1000)])
+def test_by_epochs_a_short_run_ends_at_the_full_weight(steps, iterations):
+    ramp = RampConfig(weight=5.0, shape="epochs", steps=steps)
+    weights = [ramp.at(Progress(i, iterations)) for i in range(iterations)]
+    assert weights == pytest.approx([5 * (i + 1) / iterations for i in range(iterations)])
+    assert weights[-1] == 5.0
+    assert ramp.at(Progress(iterations + 7, iterations)) == 5.0

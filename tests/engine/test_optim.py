@@ -30,6 +30,20 @@ def test_the_published_step_values():
     assert [learning_rate(config, i, 6000) for i in (0, 2500, 5000)] == pytest.approx([1e-2, 1e-3, 1e-4])
 
 
+@pytest.mark.parametrize("schedule", FORMULAS)
+def test_warm_up_reaches_the_schedule_by_equal_steps(schedule):
+    config = TrainConfig(schedule=schedule, warmup=20)
+    for i in (0, 1, 9, 18, 19, 20, 2500):
+        share = min((i + 1) / 20, 1)
+        assert learning_rate(config, i, 6000) == pytest.approx(share * FORMULAS[schedule](i), rel=1e-12), i
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "adamw"])
+def test_both_betas_of_adam(optimiser):
+    built = build_optimiser(TrainConfig(optimiser=optimiser, momentum=0.8, beta2=0.99), turn())
+    assert built.defaults["betas"] == (0.8, 0.99)
+
+
 def turn(**settings):
     return Turn("second", [torch.nn.Parameter(torch.ones(3))], settings)
 

@@ -34,8 +34,10 @@ class RampConfig(Section):
     """
 
     weight: float = Field(0.1, ge=0, description="the weight at the end of the ramp")
-    shape: Literal["gaussian", "linear", "constant"] = Field(
-        "gaussian", description="gaussian: exp(-5 (1 - t)^2); linear: t; constant: the full weight from the start"
+    shape: Literal["gaussian", "linear", "epochs", "constant"] = Field(
+        "gaussian",
+        description="gaussian: exp(-5 (1 - t)^2); linear: t; epochs: linear by plateaus e / steps for e = 1 to steps; "
+        "constant: the full weight from the start",
     )
     length: float = Field(1.0, gt=0, description="length of the ramp as a share of the phase's iterations")
     steps: int | None = Field(40, ge=1, description="plateaus of the ramp; none: it grows at every iteration")
@@ -45,6 +47,11 @@ class RampConfig(Section):
         if self.shape == "constant":
             return self.weight
         done, full = float(progress.iteration), self.length * progress.iterations
+        if self.shape == "epochs":
+            plateaus = min(
+                self.steps or full, full
+            )  # no more than there are iterations, so that the last has the full weight
+            return self.weight * min((math.floor(done * plateaus / full + 1e-9) + 1) / plateaus, 1.0)
         if self.steps:
             done, full = math.floor(done / (full / self.steps) + 1e-9), self.steps
         return self.weight * (gaussian_rampup(done, full) if self.shape == "gaussian" else min(done / full, 1.0))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 
@@ -20,6 +20,8 @@ from fewmask.engine.checkpoint import TrainState, fitting, load_latest, previous
 from fewmask.engine.distributed import Team, make_fabric, pooled_means, resolve_processes
 from fewmask.engine.interrupt import InterruptedRunError, Interruption
 from fewmask.engine.job import Job
+from fewmask.engine.kept import keep, start_from
+from fewmask.engine.listener import Listener, Silent
 from fewmask.engine.loggers import CsvLogger, Logger, TensorBoardLogger
 from fewmask.engine.memory_format import lay_out
 from fewmask.engine.optim import build_optimiser, learning_rate, set_learning_rate, turn_config
@@ -29,26 +31,6 @@ from fewmask.errors import FewmaskError, RunError
 from fewmask.inference.weights import save_weights
 from fewmask.methods.base import Method, Phase, Progress, Step, Turn, build_method
 from fewmask.run_folder import RunFolder
-
-
-class Listener(Protocol):
-    """Hears how the training goes; the command line draws a progress bar from it."""
-
-    def begin(self, done: int, total: int) -> None:
-        """Training starts, or continues after ``done`` of ``total`` steps."""
-
-    def step(self, done: int, values: Mapping[str, float | str]) -> None:
-        """After each step; ``values`` is not empty where a row was logged."""
-
-
-class Silent:
-    """A listener that says nothing."""
-
-    def begin(self, done: int, total: int) -> None:
-        """Nothing."""
-
-    def step(self, done: int, values: Mapping[str, float | str]) -> None:
-        """Nothing."""
 
 
 class Trainer:
@@ -99,6 +81,8 @@ class Trainer:
         saved = self.team.together(lambda: load_latest(self.run.state) if resume else None, one_by_one=True)
         if saved is not None:
             self._restore(saved)
+        else:
+            self.team.together(lambda: start_from(self.method), one_by_one=True)
         self.listener.begin(self.state.done, self.total)
         self._open_loggers()
         self.interruption = interruption or self.interruption
@@ -204,7 +188,7 @@ class Trainer:
         last = done == self.total
         values: dict[str, float | str] = {}
         saves = last or done % config.checkpoint_every == 0 or self.state.iteration == self._length(phase)
-        validates = bool(self.job.split.validation) and (last or done % config.validate_every == 0)
+        validates = bool(self.job.split.validation) and phase.validated and (last or done % config.validate_every == 0)
         if done % config.log_every == 0 or saves or validates:
             values = self._row(phase)
         if validates:
@@ -256,6 +240,12 @@ class Trainer:
             notes = {"iteration": str(self.state.done), **notes}
             save_weights(self.run.checkpoints / f"{which}.safetensors", self.method.predictor(), notes)
 
+    def _save_last(self) -> None:
+        self._save_weights("last", {})
+        phase = self.phases[self.state.phase]
+        if self.state.iteration == self._length(phase):
+            keep(self.method, phase, self.run, self.state.iteration)
+
     def _checkpoint(self) -> None:
         """Save, unless the last step broke the weights: the loss tells that only in the step after."""
         self._check_losses()
@@ -272,7 +262,7 @@ class Trainer:
                 self.optimisers,
                 precision=self.fabric.strategy.precision.state_dict(),  # fp16's loss scale
                 forwards=forwards,
-                alongside=lambda: self._save_weights("last", {}),
+                alongside=self._save_last,
             )
         self.saved = self.state.done
 

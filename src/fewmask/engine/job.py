@@ -44,6 +44,8 @@ class Job:
         """The batches of a phase."""
         kind = METHODS[self.experiment.method.name]
         unlabelled = self.split.unlabelled if phase.unlabelled and kind.uses_unlabelled else ()
+        if unlabelled and phase.all_images:
+            unlabelled = tuple(sorted((*self.split.labelled, *unlabelled)))
         streams = Streams(self.split.labelled if phase.labelled else (), unlabelled, self.experiment.train.seed)
         return BatchStream(
             self.store,

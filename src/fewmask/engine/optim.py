@@ -29,7 +29,7 @@ def build_optimiser(config: TrainConfig, turn: Turn) -> Optimizer:
     if config.optimiser == "sgd":
         return torch.optim.SGD(parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
     kind: Callable[..., Optimizer] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimiser]
-    return kind(parameters, lr=config.lr, betas=(config.momentum, 0.999), weight_decay=config.weight_decay)
+    return kind(parameters, lr=config.lr, betas=(config.momentum, config.beta2), weight_decay=config.weight_decay)
 
 
 def parameter_groups(parameters: Sequence[nn.Parameter]) -> Any:
@@ -45,6 +45,7 @@ def learning_rate(config: TrainConfig, iteration: int, iterations: int) -> float
 
         step:   lr factor^floor(i / step_every)        poly: lr (1 - i / i_max)^power
         cosine: lr (1 + cos(pi i / i_max)) / 2         constant: lr
+        times (i + 1) / warmup as long as that is below 1
 
     Args:
         config: the schedule.
@@ -58,7 +59,8 @@ def learning_rate(config: TrainConfig, iteration: int, iterations: int) -> float
         "poly": lambda: (1 - share) ** config.poly_power,
         "cosine": lambda: (1 + math.cos(math.pi * share)) / 2,
     }
-    return config.lr * factors[config.schedule]()
+    warm = min((iteration + 1) / config.warmup, 1.0) if config.warmup else 1.0
+    return config.lr * factors[config.schedule]() * warm
 
 
 def set_learning_rate(optimiser: Any, lr: float) -> None:

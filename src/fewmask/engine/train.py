@@ -10,9 +10,11 @@ from fewmask.config import Experiment
 from fewmask.data.dataset import Dataset
 from fewmask.data.split import Split
 from fewmask.engine.distributed import Team, make_fabric, resolve_processes
-from fewmask.engine.fit import Listener, Trainer
+from fewmask.engine.fit import Trainer
 from fewmask.engine.interrupt import InterruptedRunError, Interruption
 from fewmask.engine.job import Job, assemble
+from fewmask.engine.kept import start_from
+from fewmask.engine.listener import Listener
 from fewmask.errors import RunError
 from fewmask.run_folder import RunFolder
 
@@ -91,6 +93,8 @@ def train(
     with ExitStack() as stack, team.watched(), Interruption() as interruption:
         job = team.together(prepare, one_by_one=True)
         trainer = Trainer(job, run, listener, team)
+        if not team.gather(run.resumable)[0]:  # before anything is written, in case there is nothing to start from
+            team.together(lambda: start_from(trainer.method), one_by_one=True)
         if team.is_main and not run.resumable:
             run.create(job.experiment, job.task, split, job.dataset)
         trainer.fit(resume=resume, interruption=interruption)

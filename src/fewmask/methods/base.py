@@ -63,12 +63,21 @@ class Phase:
         iterations: its length; none: ``train.iterations``.
         labelled: whether its batches hold labelled patches.
         unlabelled: whether its batches hold unlabelled patches.
+        all_images: the labelled scans' images are among its unlabelled patches, in an order that does not depend on who is labelled.
+        validated: whether the predictor is already worth a validation.
+        keeps: the part of the method whose weights are kept when it ends, as ``checkpoints/<name>.safetensors``, for other runs
+            to start from (see `Method.starts_from`); empty: none.
+        settings: of the method that these weights depend on, by key; weights with others are refused.
     """
 
     name: str = "train"
     iterations: int | None = None
     labelled: bool = True
     unlabelled: bool = True
+    all_images: bool = False
+    validated: bool = True
+    keeps: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def length(self, default: int) -> int:
         """Its steps, where ``default`` is ``train.iterations``."""
@@ -141,6 +150,10 @@ class Method(nn.Module):
     def phases(self) -> list[Phase]:
         """The phases of the training, in order."""
         return [Phase()]
+
+    def starts_from(self) -> tuple[str, Phase] | None:
+        """Weights to begin with: the path of a run folder or of a safetensors file, and the phase that kept them there."""
+        return None
 
     def turns(self, phase: str) -> list[Turn]:
         """The optimisers of a phase in the order of their turns; one for all that trains unless overridden."""
