@@ -42,8 +42,18 @@ def test_options_reach_the_family():
     ("dims", "name", "options", "message"),
     [
         (3, "vnett", {}, "there is no network named 'vnett': did you mean 'vnet'"),
-        (2, "unet-3d", {}, "UNet3D is a 3D network but the images are 2D; .*: resnet34-vnet, unet-2d, vnet"),
-        (3, "unet-2d", {}, "UNet2D is a 2D network but the images are 3D; .*: resnet34-vnet, unet-3d, vnet"),
+        (
+            2,
+            "unet-3d",
+            {},
+            "UNet3D is a 3D network but the images are 2D; .*: diffusion-unet, resnet34-vnet, unet-2d, vnet",
+        ),
+        (
+            3,
+            "unet-2d",
+            {},
+            "UNet2D is a 2D network but the images are 3D; .*: diffusion-unet, resnet34-vnet, unet-3d, vnet",
+        ),
         (3, "vnet", {"decoder": [0]}, "network vnet has no option 'decoder': did you mean 'decoders'"),
         (3, "unet-3d", {"decoders": [0]}, "network unet-3d has no option 'decoders'"),
         (3, "vnet", {"decoders": ["transpose"]}, "there is no up-step 'transpose': did you mean 'transposed'"),

@@ -31,6 +31,15 @@ def test_parameters(name, dims, classes, options, expected):
     assert count_parameters(NETWORKS[name](dims, 1, classes, **options)) == expected
 
 
+@pytest.mark.parametrize(
+    ("dims", "channels", "classes", "expected"),
+    [(2, 5, 2, 7_411_458), (2, 5, 3, 7_412_035), (3, 3, 2, 26_725_058), (3, 3, 1, 26_723_329)],
+)
+def test_parameters_of_the_diffusion_pathways(dims, channels, classes, expected):
+    """Mask and image pathway of RGB images and of grey volumes, two classes."""
+    assert count_parameters(NETWORKS["diffusion-unet"](dims, channels, classes, time=True)) == expected
+
+
 def test_parameters_of_the_heterogeneous_pair():
     assert sum(count_parameters(NETWORKS[name](3, 1, 2)) for name in ("vnet", "resnet34-vnet")) == 27_379_220
 

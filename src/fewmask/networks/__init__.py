@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fewmask.networks import resnet_vnet, unet_2d, unet_3d, vnet
+from fewmask.networks import diffusion_unet, resnet_vnet, unet_2d, unet_3d, vnet
 from fewmask.networks.base import NETWORKS, Network, NetworkOutput, build_network
 from fewmask.networks.init import initialise
 
@@ -11,6 +11,7 @@ __all__ = [
     "Network",
     "NetworkOutput",
     "build_network",
+    "diffusion_unet",
     "initialise",
     "resnet_vnet",
     "unet_2d",

@@ -85,6 +85,20 @@ def conv_stack(
     return Chain(*(shifted(layer, out_channels, code) for layer in layers[:-1]), layers[-1])
 
 
+def leaky_block(in_channels: int, out_channels: int, norm: NormName, dropout: float) -> nn.Sequential:
+    """Two times 2D convolution, norm, LeakyReLU(0.01), with element-wise dropout between them."""
+
+    def half(channels: int) -> list[nn.Module]:
+        return [
+            conv(2, channels, out_channels, 3),
+            *norm_layers(norm, 2, out_channels),
+            nn.LeakyReLU(0.01, inplace=True),
+        ]
+
+    between = [nn.Dropout(dropout)] if dropout else []
+    return nn.Sequential(*half(in_channels), *between, *half(out_channels))
+
+
 def upsample(dims: int, step: UpStep, factor: int = 2, align_corners: bool = True) -> nn.Upsample:
     """Interpolation by a factor; ``align_corners`` matters for the linear and cubic kinds only.
 

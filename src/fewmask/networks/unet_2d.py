@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fewmask.diffusion.embedding import TimeMLP
 from fewmask.errors import ConfigError
 from fewmask.networks.base import register
-from fewmask.networks.blocks import NormName, UpStep, conv, norm_layers, transposed_conv, up_steps, upsample
+from fewmask.networks.blocks import NormName, UpStep, conv, leaky_block, transposed_conv, up_steps, upsample
 from fewmask.networks.conditioning import spread
 from fewmask.networks.encoder_decoder import Decoded, Encoder, EncoderDecoder
 from fewmask.networks.high_frequency_mamba import HFMConfig
@@ -95,7 +95,7 @@ class UNet2DEncoder(Encoder):
         widths = [in_channels, *(width * 2**level for level in range(5))]
         rates = _RATES if dropout is None else (dropout,) * 5
         self.blocks = nn.ModuleList(
-            _block(a, b, norm, p) for a, b, p in zip(widths[:-1], widths[1:], rates, strict=True)
+            leaky_block(a, b, norm, p) for a, b, p in zip(widths[:-1], widths[1:], rates, strict=True)
         )
         self.pool = nn.MaxPool2d(2)
 
@@ -116,7 +116,7 @@ class UNet2DDecoder(nn.Module):
         widths = [width * 2**level for level in (4, 3, 2, 1, 0)]
         pairs = list(pairwise(widths))
         self.ups = nn.ModuleList(_up(a, b, step) for a, b in pairs)
-        self.blocks = nn.ModuleList(_block(2 * b, b, norm, 0.0) for _, b in pairs)
+        self.blocks = nn.ModuleList(leaky_block(2 * b, b, norm, 0.0) for _, b in pairs)
         self.outputs = nn.ModuleList(conv(2, width * 2**level, num_classes, 3) for level in range(4 if pyramid else 1))
 
     def forward(self, features: Sequence[Tensor], code: Tensor | None = None) -> Decoded:
@@ -142,18 +142,6 @@ def _drop_half(features: Tensor) -> Tensor:
 
 # By level: half, quarter and eighth of the resolution.
 _PERTURBATIONS: dict[int, Callable[[Tensor], Tensor]] = {1: feature_noise, 2: attention_drop, 3: _drop_half}
-
-
-def _block(in_channels: int, out_channels: int, norm: NormName, dropout: float) -> nn.Sequential:
-    def half(channels: int) -> list[nn.Module]:
-        return [
-            conv(2, channels, out_channels, 3),
-            *norm_layers(norm, 2, out_channels),
-            nn.LeakyReLU(0.01, inplace=True),
-        ]
-
-    between = [nn.Dropout(dropout)] if dropout else []
-    return nn.Sequential(*half(in_channels), *between, *half(out_channels))
 
 
 def _up(in_channels: int, out_channels: int, step: UpStep) -> nn.Module:
