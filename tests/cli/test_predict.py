@@ -114,6 +114,8 @@ def test_options(cli, runs, option):
         ),
         (["runs/heart", "heart/imagesTs", "o", "--device", "quantum"], 2, "there is no device 'quantum'"),
         (["runs/heart", "heart/imagesTs/test_000_0000.nii.gz", "o.png"], 1, "o.png"),
+        (["runs/heart", "heart/imagesTs", "o", "--spread"], 2, "does not predict from noise: use --uncertainty"),
+        (["runs/heart", "heart/imagesTs", "o", "--draws", "4"], 2, "does not predict from noise: leave --draws out"),
     ],
 )
 def test_wrong_words_are_one_line_that_names_the_file(cli, runs, words, code, text):

@@ -28,6 +28,16 @@ def predict(
             "--uncertainty", help="Also write a map of the uncertainty (entropy): 0 sure, 1 all classes equally likely."
         ),
     ] = False,
+    spread: Annotated[
+        bool,
+        typer.Option(
+            "--spread", help="Also write a map of how far noise samples lie apart, for methods that predict from noise."
+        ),
+    ] = False,
+    draws: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Noise samples to average, for methods that predict from noise."),
+    ] = None,
     checkpoint: CheckpointOption = None,
     flips: Annotated[
         bool | None, typer.Option("--flips/--no-flips", help="Average over mirrored copies (slower, often better).")
@@ -63,12 +73,15 @@ def predict(
     wanted = {"flips": flips, "largest_component": largest_component, "weighting": weighting, "engine": engine}
     changes = {key: value for key, value in wanted.items() if value is not None}
     predictor.settings = predictor.settings.model_copy(update=changes)
+    if draws is not None:
+        predictor.draw(draws)
     with counting("predicting", quiet=as_json) as progress:
         paths = predictor.predict_files(
             source,
             output,
             probabilities=probabilities,
             uncertainty=uncertainty,
+            spread=spread,
             progress=progress,
             cases=part_cases(run, part),
         )

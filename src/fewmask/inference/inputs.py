@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,6 +95,18 @@ def find_scans(path: Path, channels: int) -> list[Scan]:
     scans = [Scan(name, tuple(files)) for (name, _), files in groups.items()]
     _check_numbers(scans)
     _check_names(scans)
+    return scans
+
+
+def scans_of_cases(path: Path, channels: int, cases: Collection[str] | None) -> list[Scan]:
+    """`find_scans`, those of certain names alone; None: all.
+
+    Raises:
+        DataError: as `find_scans`, or there is none of these names.
+    """
+    scans = [scan for scan in find_scans(path, channels) if cases is None or scan.name in cases]
+    if not scans:
+        raise DataError(f"{path}: holds none of the {len(cases or ())} scans that are asked for; give their folder")
     return scans
 
 

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fewmask.config import Experiment, InferenceConfig
-from fewmask.data.image import Geometry, Image, suffix_of, write_image
+from fewmask.data.image import Geometry, Image, write_image
 from fewmask.data.preprocess import Preprocessor
 from fewmask.data.restore import resampled_slabs, scan_view
 from fewmask.errors import ConfigError, DataError, RunError
 from fewmask.inference.engines import Engine, accelerate
-from fewmask.inference.inputs import Scan, find_scans
+from fewmask.inference.inputs import Scan, scans_of_cases
+from fewmask.inference.noise_samples import WithSpread, check_spread, set_draws
+from fewmask.inference.outputs import check_apart, map_path, output_path
 from fewmask.inference.postprocess import entropy_map, largest_component
 from fewmask.inference.scratch import scratch_array
 from fewmask.inference.sliding_window import default_stride, most_likely, probability_slabs
@@ -74,7 +76,7 @@ class Predictor:
     ) -> None:
         self.device = _device(device)
         self.module = module.to(self.device).eval()
-        self._fast: tuple[Engine, nn.Module] = ("eager", self.module)
+        self._fast: dict[tuple[Engine, bool], nn.Module] = {}
         self.task, self.channels = task, tuple(channels)
         self.settings: InferenceConfig = experiment.inference
         self.preprocessor = Preprocessor(experiment.preprocess, task.spatial_dims)
@@ -116,7 +118,23 @@ class Predictor:
         labels = self.segment(image, probabilities=probabilities)
         return Prediction(labels, probabilities, image.geometry)
 
-    def segment(self, image: Image, *, probabilities: Array | None = None, uncertainty: Array | None = None) -> Array:
+    def draw(self, count: int) -> None:
+        """Average over this many noise samples, for a method that predicts from noise.
+
+        Raises:
+            ConfigError: the method does not, or the number is below 1.
+        """
+        set_draws(self.module, count)
+        self._fast.clear()
+
+    def segment(
+        self,
+        image: Image,
+        *,
+        probabilities: Array | None = None,
+        uncertainty: Array | None = None,
+        spread: Array | None = None,
+    ) -> Array:
         """The label map of one scan, ``(*S)`` uint8 on the scan's own grid.
 
         The probabilities of all classes are in memory for a slab of the first prepared axis only, as many planes as the
@@ -126,9 +144,11 @@ class Predictor:
             image: ``(C, *S)`` with its geometry.
             probabilities: ``(K, *S)`` float32 to be filled with the class probabilities; a memory-mapped file will do.
             uncertainty: ``(*S)`` float32 to be filled with their entropy (see `entropy_map`).
+            spread: ``(*S)`` float32 to be filled with how far noise samples lie apart, 0 to 1, for a method that predicts from
+                several of them (see `draw`).
 
         Raises:
-            ConfigError: ``inference.stride`` does not fit the patch.
+            ConfigError: ``inference.stride`` does not fit the patch, or there are no noise samples to spread.
             DataError: NaN voxels, or not the number of channels or dimensions that the model was trained on.
         """
         if len(image.data) != self.task.in_channels:
@@ -139,25 +159,33 @@ class Predictor:
         prepared, record = self.preprocessor.image(image)
         del image  # where the caller keeps no reference either, its voxels need no memory from here on
         labels: Array = np.zeros(record.original_shape, dtype=np.uint8)
-        targets: list[tuple[Array, Callable[[Array], Array]]] = [(scan_view(labels[None], record), most_likely)]
+        classes = slice(self.task.num_classes)
+        targets: list[tuple[Array, Callable[[Array], Array]]] = [
+            (scan_view(labels[None], record), lambda slab: most_likely(slab[classes]))
+        ]
         if probabilities is not None:
             probabilities[0], probabilities[1:] = 1, 0  # outside the crop there is background only
-            targets.append((scan_view(probabilities, record), np.asarray))
+            targets.append((scan_view(probabilities, record), lambda slab: slab[classes]))
         if uncertainty is not None:
             uncertainty[...] = 0
-            targets.append((scan_view(uncertainty[None], record), entropy_map))
-        for first, slab in resampled_slabs(self._slabs(prepared), record.shape, record.cropped_shape):
+            targets.append((scan_view(uncertainty[None], record), lambda slab: entropy_map(slab[classes])))
+        if spread is not None:
+            check_spread(self.module)
+            spread[...] = 0
+            targets.append((scan_view(spread[None], record), lambda slab: slab[-1]))
+        slabs = self._slabs(prepared, spread=spread is not None)
+        for first, slab in resampled_slabs(slabs, record.shape, record.cropped_shape):
             for inside, values_of in targets:
                 inside[:, first : first + slab.shape[1]] = values_of(slab)
         if self.settings.largest_component:
             labels = largest_component(labels, range(1, self.task.num_classes))
         return labels
 
-    def _slabs(self, prepared: Array) -> Iterator[tuple[int, Array]]:
-        """Class probabilities on the prepared grid, slab by slab."""
+    def _slabs(self, prepared: Array, *, spread: bool) -> Iterator[tuple[int, Array]]:
+        """Class probabilities, and the spread behind them if it is wanted, on the prepared grid, slab by slab."""
         slabs = probability_slabs(
             torch.from_numpy(prepared),
-            self._network(),
+            self._network(spread=spread),
             self.task.patch_size,
             self.settings.stride or default_stride(self.task.patch_size),
             weighting=self.settings.weighting,
@@ -167,11 +195,12 @@ class Predictor:
         )
         return ((first, slab.numpy()) for first, slab in slabs)
 
-    def _network(self) -> nn.Module:
+    def _network(self, *, spread: bool) -> nn.Module:
         """The network as ``inference.engine`` says; made once, so that a folder of small images does not wait for it."""
-        if self._fast[0] != self.settings.engine:
-            self._fast = (self.settings.engine, accelerate(self.module, self.settings.engine, self.device))
-        return self._fast[1]
+        key = (self.settings.engine, spread)
+        if key not in self._fast:
+            self._fast[key] = accelerate(WithSpread(self.module) if spread else self.module, key[0], self.device)
+        return self._fast[key]
 
     def predict_array(self, array: Array, spacing: Sequence[float] | None = None) -> Prediction:
         """Segment an array; see `image_of` for what it may be, and `predict`."""
@@ -203,16 +232,18 @@ class Predictor:
         *,
         probabilities: bool = False,
         uncertainty: bool = False,
+        spread: bool = False,
         progress: Callable[[int, int], None] | None = None,
         cases: Collection[str] | None = None,
     ) -> list[Path]:
         """Segment a file or a folder of files, each into a label map of the same type, name and geometry.
 
         Args:
-            source: an image, or a folder (see `find_scans`).
+            source: an image, or a folder (see `fewmask.inference.inputs.find_scans`).
             target: a folder; or a file, where ``source`` is one scan.
             probabilities: also write one float map per class, into ``probabilities/`` beside the label maps.
             uncertainty: also write the entropy map, into ``uncertainty/``.
+            spread: also write the spread over noise samples, into ``spread/``.
             progress: called with scans done and scans in all.
             cases: only the scans of these names; None: all.
 
@@ -220,39 +251,39 @@ class Predictor:
             The label maps' paths.
 
         Raises:
+            ConfigError: see `segment`.
             DataError: a scan cannot be read or predicted.
             WriteError: a result cannot be written.
         """
-        scans = [scan for scan in find_scans(source, self.task.in_channels) if cases is None or scan.name in cases]
-        if not scans:
-            raise DataError(
-                f"{source}: holds none of the {len(cases or ())} scans that are asked for; give their folder"
-            )
+        if spread:
+            check_spread(self.module)
+        scans = scans_of_cases(source, self.task.in_channels, cases)
         paths = [output_path(scan, target, single=source.is_file()) for scan in scans]
-        _check_apart(source, scans, paths)
+        check_apart(source, scans, paths)
         for scan in scans:
             scan.check(self.task.spatial_dims)
         for done, (scan, path) in enumerate(zip(scans, paths, strict=True)):
             if progress:
                 progress(done, len(scans))
-            self._predict_file(scan, path, probabilities=probabilities, uncertainty=uncertainty)
+            self._predict_file(scan, path, probabilities=probabilities, uncertainty=uncertainty, spread=spread)
         if progress:
             progress(len(scans), len(scans))
         return paths
 
-    def _predict_file(self, scan: Scan, path: Path, *, probabilities: bool, uncertainty: bool) -> None:
+    def _predict_file(self, scan: Scan, path: Path, *, probabilities: bool, uncertainty: bool, spread: bool) -> None:
         """The label map of one scan and the maps beside it."""
         scans = [scan.read(self.channels)]
         geometry, like = scans[0].geometry, scan.files[0]
-        entropy = np.empty(geometry.shape, dtype=np.float32) if uncertainty else None
+        wanted = [name for name, on in (("uncertainty", uncertainty), ("spread", spread)) if on]
+        beside = {name: np.empty(geometry.shape, dtype=np.float32) for name in wanted}
         names = file_parts(list(self.task.class_names)) if probabilities else []
         with scratch_array(path.parent, (len(names), *geometry.shape)) if names else nullcontext() as maps:
-            labels = self.segment(scans.pop(), probabilities=maps, uncertainty=entropy)  # and the scan itself is let go
+            labels = self.segment(scans.pop(), probabilities=maps, **beside)  # and the scan itself is let go
             write_image(path, labels, geometry, like=like)
             for name, values in zip(names, () if maps is None else maps, strict=True):
                 write_image(map_path(path, "probabilities", f"_{name}"), values, geometry, like=like)
-        if entropy is not None:
-            write_image(map_path(path, "uncertainty"), entropy, geometry, like=like)
+        for name, values in beside.items():
+            write_image(map_path(path, name), values, geometry, like=like)
 
 
 def _device(name: torch.device | str | None) -> torch.device:
@@ -265,32 +296,3 @@ def _device(name: torch.device | str | None) -> torch.device:
     if device.type == "cuda" and not gpu:
         raise ConfigError(f"device {name} needs a GPU, but torch sees none: use cpu, or install a CUDA build of torch")
     return device
-
-
-def output_path(scan: Scan, target: Path, *, single: bool) -> Path:
-    """Where a scan's label map goes: into the folder ``target``, or, for a single scan, to the file that ``target`` names."""
-    if not single and target.is_file():
-        raise DataError(f"{target}: is a file, but the label maps of a folder go into a folder; name one")
-    if not single or target.is_dir():
-        return target / scan.output_name
-    try:
-        suffix_of(target)
-    except DataError:
-        return target / scan.output_name
-    return target
-
-
-def _check_apart(source: Path, scans: Sequence[Scan], paths: Sequence[Path]) -> None:
-    """Refuse to overwrite a scan, or to mix label maps with the scans of a folder, where they would pass for scans."""
-    for scan, path in zip(scans, paths, strict=True):
-        if path.exists() and any(path.samefile(file) for file in scan.files):
-            raise DataError(f"{path}: is the scan itself and would be overwritten; write to another folder")
-    if source.is_dir() and paths[0].parent.is_dir() and paths[0].parent.samefile(source):
-        raise DataError(f"{source}: holds the scans; write the label maps to another folder")
-
-
-def map_path(labels: Path, folder: str, tail: str = "") -> Path:
-    """Where a float map goes: beside its label map, in its format, or as TIFF where that format holds whole numbers only."""
-    suffix = suffix_of(labels)
-    stem = labels.name[: -len(suffix)]
-    return labels.parent / folder / f"{stem}{tail}{'.tif' if suffix in ('.png', '.bmp') else suffix}"
