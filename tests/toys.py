@@ -17,6 +17,8 @@ from helpers import blobs
 # Per-sample normalisation: one patch cannot reach another's output through batch statistics.
 NETWORK = {"width": 4, "norm": "group", "dropout": 0.0}
 PATCH = {2: (32, 32), 3: (16, 16, 16)}
+# What every method's tests may take off a dear one; its own tests use its defaults.
+CHEAP = {"diffusion-co-training": {"rounds": {"count": 1}}}
 
 
 # Foreground probabilities of two networks at ten voxels; what filters make of them is worked out by hand in the tests.
@@ -77,7 +79,7 @@ def small_experiment(method="supervised", /, **sections):
     values = {
         "sampling": {"patch_size": list(PATCH[2]), "workers": 0},
         "network": NETWORK,
-        "method": {"name": method},
+        "method": {"name": method, **CHEAP.get(method, {})},
         "train": {"iterations": 6, "log_every": 1, "accelerator": "cpu", "lr": 0.02},
     }
     return load_experiment(changes=merge(values, sections))

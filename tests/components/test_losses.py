@@ -121,3 +121,19 @@ def test_no_gradient_flows_into_the_pseudo_labels():
     for mine, other in [(first, second), (second, first)]:
         wanted = (mine.softmax(1) - one_hot(other.argmax(1), 3)).detach() / 5
         torch.testing.assert_close(mine.grad, wanted)
+
+
+def test_dice_per_sample_of_a_background_only_image():
+    """Both terms count, though the batch holds one class: 25 / 126 and 25 / 26."""
+    logits, labels = torch.zeros(1, 2, 10, 10), torch.zeros(1, 10, 10, dtype=torch.int64)
+    both = dice_squared(logits.softmax(1), one_hot(labels, 2), smooth=1.0, per_sample=True)
+    assert both.item() == pytest.approx((0.198413 + 0.961538) / 2, abs=1e-6)
+    foreground = dice_squared(logits.softmax(1), one_hot(labels, 2), smooth=1.0, per_sample=True, background=False)
+    assert foreground.item() == pytest.approx(0.961538, abs=1e-6)
+
+
+def test_dice_per_sample_is_the_mean_over_samples():
+    p = random_logits((3, 2, 5, 4)).softmax(1)
+    y = one_hot(torch.arange(60).reshape(3, 5, 4) % 2, 2)
+    each = [dice_squared(p[n : n + 1], y[n : n + 1], smooth=1.0) for n in range(3)]
+    assert dice_squared(p, y, smooth=1.0, per_sample=True).item() == pytest.approx(sum(map(float, each)) / 3)

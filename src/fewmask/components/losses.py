@@ -17,7 +17,14 @@ def full_precision(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
-def dice_squared(probabilities: Tensor, target: Tensor, *, background: bool = True, smooth: float = 1e-5) -> Tensor:
+def dice_squared(
+    probabilities: Tensor,
+    target: Tensor,
+    *,
+    background: bool = True,
+    smooth: float = 1e-5,
+    per_sample: bool = False,
+) -> Tensor:
     """Dice loss with squared denominator, pooled over the batch, averaged over classes.
 
         1 - (2 sum p y + s) / (sum p^2 + sum y^2 + s)      per class, sums over batch and voxels
@@ -27,22 +34,28 @@ def dice_squared(probabilities: Tensor, target: Tensor, *, background: bool = Tr
         target: indicator maps ``(B, K, *S)``.
         background: whether class 0 counts; without it a binary task's loss is the field's Dsq1.
         smooth: ``s``.
+        per_sample: sums over the voxels of each sample alone; the mean is over samples too.
     """
-    over = [0, *range(2, probabilities.ndim)]
+    over = _summed(probabilities, per_sample)
     size = probabilities.square().sum(over) + target.square().sum(over)
-    return _dice(probabilities, target, size, background, smooth)
+    return _dice((probabilities * target).sum(over), size, background, smooth)
 
 
 def dice_plain(probabilities: Tensor, target: Tensor, *, background: bool = True, smooth: float = 1e-5) -> Tensor:
     """`dice_squared` without the squares: ``1 - (2 sum p y + s) / (sum p + sum y + s)``."""
-    over = [0, *range(2, probabilities.ndim)]
-    return _dice(probabilities, target, probabilities.sum(over) + target.sum(over), background, smooth)
+    over = _summed(probabilities, per_sample=False)
+    size = probabilities.sum(over) + target.sum(over)
+    return _dice((probabilities * target).sum(over), size, background, smooth)
 
 
-def _dice(probabilities: Tensor, target: Tensor, size: Tensor, background: bool, smooth: float) -> Tensor:
-    over = [0, *range(2, probabilities.ndim)]
-    loss = 1 - (2 * (probabilities * target).sum(over) + smooth) / (size + smooth)
-    return loss[0 if background else 1 :].mean()
+def _summed(values: Tensor, per_sample: bool) -> list[int]:
+    """The axes that a Dice loss sums over."""
+    return [*([] if per_sample else [0]), *range(2, values.ndim)]
+
+
+def _dice(overlap: Tensor, size: Tensor, background: bool, smooth: float) -> Tensor:
+    loss = 1 - (2 * overlap + smooth) / (size + smooth)
+    return loss[..., 0 if background else 1 :].mean()
 
 
 def supervised_loss(

@@ -1,7 +1,15 @@
 """The methods: one file each, registered by name."""
 
 from fewmask.data.batch import Batch
-from fewmask.methods import cps, diff_cl, mean_teacher, supervised, ua_mt, uncertainty_dual_network
+from fewmask.methods import (
+    cps,
+    diff_cl,
+    diffusion_co_training,
+    mean_teacher,
+    supervised,
+    ua_mt,
+    uncertainty_dual_network,
+)
 from fewmask.methods.base import (
     METHODS,
     Method,
@@ -29,6 +37,7 @@ __all__ = [
     "build_method",
     "cps",
     "diff_cl",
+    "diffusion_co_training",
     "mean_teacher",
     "method_config",
     "register",
