@@ -131,7 +131,8 @@ class DiffusionCoTraining(Method):
         return [*([] if skipped else [self._pretraining()]), Phase("co-train")]
 
     def _pretraining(self) -> Phase:
-        settings = {key: str(value) for key, value in self.config.diffusion.model_dump().items()}
+        noise = {f"diffusion.{key}": value for key, value in self.config.diffusion.model_dump().items()}
+        settings = noise | {"start": self.config.start, "mask_to_image": self.config.mask_to_image}
         return Phase(
             "pretrain",
             self.config.pretrain.iterations,
@@ -139,7 +140,7 @@ class DiffusionCoTraining(Method):
             all_images=True,
             validated=False,
             keeps="teacher",
-            settings={f"diffusion.{key}": value for key, value in settings.items()},
+            settings={key: str(value) for key, value in settings.items()},
         )
 
     def starts_from(self) -> tuple[str, Phase] | None:
@@ -248,7 +249,8 @@ class DiffusionCoTraining(Method):
     @torch.no_grad()
     def _match(self, batch: Batch) -> None:
         """Once, before co-training: the pre-trained teacher's channels get the classes that labelled patches show there."""
-        if not self.config.match_channels or bool(self.matched):
+        untrained = self.config.pretrained is None and self.config.pretrain.iterations == 0
+        if untrained or not self.config.match_channels or bool(self.matched):
             return
         self.teacher.eval()
         overlap = torch.zeros((), device=batch.labels.device)
