@@ -86,7 +86,7 @@ def test_train_by_protocol_takes_its_cases_and_settings(trained, place):
     assert config["evaluation"]["unit"] == "voxel" and config["sampling"]["margin"] == 0
     assert config["sampling"]["patch_size"] == [32, 32], "--set comes on top of the protocol"
     assert [len(split[part]) for part in ("labelled", "unlabelled", "test")] == [2, 2, 1]
-    assert trained.next == ["predict", "runs/ph2", "ph2/imagesTr", "runs/ph2/predictions", "--part", "test"]
+    assert trained.next == ["predict", "runs/ph2", "ph2", "runs/ph2/predictions", "--part", "test"]
 
 
 def test_drawn_test_cases_are_predicted_and_scored_alone_under_a_stamp(trained, cli, place):

@@ -3,7 +3,7 @@ import pytest
 
 from fewmask.errors import DataError
 from fewmask.inference.inputs import find_scans
-from helpers import blobs, write_scan
+from helpers import blobs, write_dataset, write_scan
 
 
 @pytest.fixture
@@ -94,3 +94,10 @@ def test_same_name_in_two_formats_is_two_scans(tmp_path):
     for name in ("a.nii.gz", "a.nrrd"):
         (tmp_path / name).touch()
     assert [scan.output_name for scan in find_scans(tmp_path, 1)] == ["a.nii.gz", "a.nrrd"]
+
+
+def test_a_dataset_folder_gives_all_of_its_scans(tmp_path):
+    root = write_dataset(tmp_path / "data", cases=2, unlabelled=1, test=1, dims=2)
+    scans = find_scans(root, channels=1)
+    assert [scan.name for scan in scans] == ["case_000", "case_001", "extra_000", "test_000"]
+    assert [scan.files[0].parent.name for scan in scans] == ["imagesTr", "imagesTr", "imagesUn", "imagesTs"]

@@ -10,6 +10,7 @@ from rich.console import Console
 from fewmask.data.image import Geometry, write_image
 from fewmask.errors import ConfigError, DataError
 from fewmask.metrics import DEFINITIONS, Evaluation, Row, evaluate, metric_names, score
+from helpers import write_dataset
 
 NAMES = ("background", "left", "right")
 AFFINE = np.diag([1.0, 2.0, 3.0, 1.0])
@@ -232,3 +233,14 @@ def test_table_of_many_classes():
     )
     assert "…" not in text
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 90
+
+
+def test_the_labels_of_a_dataset_folder_are_references(tmp_path):
+    root = write_dataset(tmp_path / "data", cases=2, test=1, dims=2)
+    predictions = tmp_path / "predictions"
+    for path in (*root.glob("labelsTr/*"), *root.glob("labelsTs/*")):
+        predictions.mkdir(exist_ok=True)
+        (predictions / path.name).write_bytes(path.read_bytes())
+    result = evaluate(predictions, root, cases=["case_001", "test_000"])
+    assert [row.case for row in result.rows] == ["case_001", "test_000"]
+    assert all(row.metrics["dice"] == 1 for row in result.rows)

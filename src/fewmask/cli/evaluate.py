@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def evaluate(
     predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="Label map, or folder of label maps.")],
-    reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="The true label map, or the folder of them.")],
+    reference: Annotated[
+        Path, typer.Argument(metavar="REFERENCE", help="The true label map, the folder of them, or a dataset folder.")
+    ],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -90,12 +92,14 @@ def _settings(predictions: Path) -> EvaluationConfig:
 def _shortcuts(predictions: Path, reference: Path) -> tuple[str, ...]:
     """What the run that the predictions lie in took, or else what the preparation of the reference's data set did."""
     from fewmask.data.description import read_description
+    from fewmask.data.layout import is_dataset
     from fewmask.run_folder import RunFolder
 
-    run, root = RunFolder(_folder(predictions).parent), _folder(reference).parent
+    run, folder = RunFolder(_folder(predictions).parent), _folder(reference)
     if (run.path / "split.json").is_file():
         return run.split().shortcuts
-    return read_description(root).shortcuts if (root / "dataset.json").is_file() else ()
+    roots = [root for root in (folder, folder.parent) if is_dataset(root)]
+    return read_description(roots[0]).shortcuts if roots else ()
 
 
 def _class_names(predictions: Path, reference: Path) -> tuple[str, ...] | None:

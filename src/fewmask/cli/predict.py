@@ -15,7 +15,7 @@ from fewmask.errors import ConfigError
 
 def predict(
     run: RunArgument,
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="An image, or a folder of images.")],
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="An image, a folder of images, or a dataset folder.")],
     output: Annotated[
         Path, typer.Argument(metavar="OUTPUT", help="Folder for the label maps, or a file where INPUT is one.")
     ],
@@ -111,8 +111,11 @@ def part_cases(run: Path, part: str | None) -> frozenset[str] | None:
 
 def _next(run: Path, source: Path, paths: list[Path], part: str | None) -> tuple[str | Path, ...]:
     """Evaluation where nnU-Net's layout has labels of these very scans, else the report."""
+    from fewmask.data.layout import is_dataset
     from fewmask.inference.inputs import find_scans
 
+    if part and is_dataset(source):
+        return ("evaluate", paths[0].parent, source, "--part", part)
     images = source if source.is_dir() else source.parent
     labels = images.parent / images.name.replace("images", "labels")
     if images != labels and labels.is_dir():

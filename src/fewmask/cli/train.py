@@ -119,10 +119,10 @@ def _train(
 
 def _scans_to_predict(data: Dataset, split: Split, predictions: Path) -> tuple[str | Path, ...]:
     """The test scans, or else a folder of scans whose labels the training did not see; and where the label maps go."""
+    if split.test and set(split.test) != set(data.ids("test")):
+        return data.root, predictions, "--part", "test"
     cases = [*split.test, *split.unlabelled, *split.validation, *split.labelled]
-    folder = data.case(cases[0]).images[0].parent
-    others = {data.cases[case].images[0].parent for case in set(data.cases).difference(split.test)}
-    return (folder, predictions, *(("--part", "test") if split.test and folder in others else ()))
+    return data.case(cases[0]).images[0].parent, predictions
 
 
 def _experiment(

@@ -55,6 +55,11 @@ class Listing:
     unsafe: list[Path] = field(default_factory=list)
 
 
+def is_dataset(path: Path) -> bool:
+    """Whether a folder is laid out as a dataset folder: ``dataset.json`` and a folder of scans."""
+    return (path / "dataset.json").is_file() and any((path / name).is_dir() for name in IMAGE_FOLDERS)
+
+
 def list_cases(root: Path, file_ending: str, label_ending: str, channels: int) -> Listing:
     """List the scans of ``imagesTr``, ``imagesUn`` and ``imagesTs``, ordered by id. No image is opened."""
     listing, found = Listing(), []

@@ -7,7 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fewmask.data.dataset import Dataset
 from fewmask.data.image import SUFFIXES, Image, read_channels, read_geometry, suffix_of
+from fewmask.data.layout import is_dataset
 from fewmask.errors import DataError
 from fewmask.names import check_name
 from fewmask.words import count
@@ -67,7 +69,7 @@ class Scan:
 def find_scans(path: Path, channels: int) -> list[Scan]:
     """The scans of a file or a folder, by name.
 
-    In a folder, ``ID_0000.ext``, ``ID_0001.ext``... are the channels of one scan; a file without such a number is a scan of its own.
+    Of a dataset folder all scans, training, unlabelled and test. In another folder, ``ID_0000.ext``, ``ID_0001.ext``... are the channels of one scan; a file without such a number is a scan of its own.
 
     Args:
         path: a file, or a folder (its subfolders are not searched).
@@ -81,6 +83,8 @@ def find_scans(path: Path, channels: int) -> list[Scan]:
         return [_scan_of_file(path, channels)]
     if not path.is_dir():
         raise DataError(f"{path}: does not exist; give an image file or a folder of images")
+    if is_dataset(path):
+        return [Scan(case.id, case.images) for case in Dataset.open(path).cases.values()]
     groups: dict[tuple[str, str], list[Path]] = {}
     for file in sorted(path.iterdir()):
         if file.name.startswith(".") or not file.name.lower().endswith(SUFFIXES):

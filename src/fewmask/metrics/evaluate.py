@@ -8,7 +8,9 @@ from typing import get_args
 
 import numpy as np
 
+from fewmask.data.dataset import Dataset
 from fewmask.data.image import SUFFIXES, Image, read_label, suffix_of
+from fewmask.data.layout import is_dataset
 from fewmask.errors import ConfigError, DataError, nearest
 from fewmask.metrics.evaluation import Evaluation, Row, Unit
 from fewmask.metrics.score import Score, metric_names, score_labels
@@ -31,7 +33,8 @@ def evaluate(
 
     Args:
         predictions: a folder of label maps, or one file.
-        reference: likewise. Files of two folders belong together by their names without the ending; two files always.
+        reference: likewise, or a dataset folder, all of whose labels are then references. Files of two folders belong together by
+            their names without the ending; two files always.
         class_names: background first, label value = position; None: every value found is a class, ``class_1``...
         unit: of the distances: millimetres by the reference's spacing, or voxels.
         nsd_tolerance: also compute the surface Dice at this distance, in ``unit``.
@@ -131,6 +134,8 @@ def _matched(predictions: Path, reference: Path) -> tuple[dict[str, Path], dict[
 
 
 def _files(folder: Path) -> dict[str, Path]:
+    if is_dataset(folder):
+        return {case.id: case.label for case in Dataset.open(folder).cases.values() if case.label is not None}
     files: dict[str, Path] = {}
     for path in _label_maps(folder):
         if other := files.get(_stem(path)):
