@@ -33,8 +33,8 @@ def selective_scan(
 
         h_t = exp(delta_t A) h_{t-1} + delta_t B_t u_t,    y_t = sum_n C_t h_t + D u_t
 
-    Computed in float32, or in float64 if ``u`` is, with autocast off. In training only the inputs and one state of
-    sixteen or more are kept.
+    Computed in float32, or in float64 if ``u`` is, with autocast off. In training only the inputs and, of a
+    long sequence, one state of sixteen or more are kept.
 
     Args:
         u: inputs ``(batch, L, D)``.
