@@ -114,5 +114,5 @@ def _protocol(known: PublicDataset, name: str, protocol: Protocol) -> Iterator[s
         never = " (published so; fewmask does not do it)" if shortcut in NEVER_TAKEN else ""
         yield f"  shortcut: {SENTENCES[shortcut]}{never}"
     for sentence in protocol.differs:
-        yield f"  unlike the papers: {sentence}"
+        yield f"  note: {sentence}"
     yield f"  fewmask split DATASET --protocol {known.name}/{name} --labelled {protocol.labelled[0]}"

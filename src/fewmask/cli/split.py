@@ -119,7 +119,7 @@ def tell_protocol(protocol: str, made: Split) -> None:
     if text := stamp(made.shortcuts):
         say(text)
     for sentence in find_protocol(protocol)[1].differs:
-        say(f"unlike the papers: {sentence}")
+        say(f"note: {sentence}")
 
 
 def _say_cases(part: str, cases: Sequence[str]) -> None:

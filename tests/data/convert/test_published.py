@@ -29,7 +29,7 @@ def test_left_atrium(tmp_path):
     assert list(published_order("la", sources(TRAIN) + sources(TEST, group="test"))) == TRAIN
     assert published_order("la", sources(TRAIN[1:])) is None and published_order(None, sources(TRAIN)) is None
     splits = published_splits("la", folder(tmp_path, TRAIN, TEST))
-    assert set(splits) >= {"la-paper-4", "la-paper-8", "la-paper-16", "la-honest-8", "la-co-training-10percent"}
+    assert set(splits) >= {"la-paper-4", "la-paper-8", "la-paper-16", "la-honest-8", "la-co-training-10percent-seed0"}
     assert list(splits["la-paper-8"].labelled) == TRAIN[:8] and splits["la-paper-8"].protocol == "la/paper"
     assert published_notes("la", splits) == []
 

@@ -53,7 +53,8 @@ def test_a_seed_draws_the_labelled_cases_but_never_the_test_cases(la):
     assert parts(first) == parts(second) == [8, 0, 72, 20]
     assert set(first.labelled) != set(second.labelled) and first.test == second.test
     assert set(protocol_split(la, "la/co-training", 0.05, seed=1).labelled) < set(second.labelled)
-    assert second.seed == 1
+    assert second.seed == 1 and protocol_split(la, "la/co-training", 0.1) == first
+    assert set(protocol_split(la, "la/paper", 8, seed=0).labelled) == set(first.labelled)
 
 
 def test_cropped_scans_are_told_under_every_protocol(tmp_path):

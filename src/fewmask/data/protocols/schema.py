@@ -63,19 +63,21 @@ class Protocol(Section):
     Attributes:
         about: one sentence.
         lists: the data set's lists that it goes by.
+        drawn: whether labelled units are drawn for every run even where the lists have an order.
         labelled: the budgets that were published, in units of the lists; a share is a text such as ``"5%"``.
         validation: ``none``; ``lists``: the validation cases of the lists, whose labels are used beyond the budget; or a share of the budget.
         crop: what the scans are cut with before anything else.
         selection: which checkpoint was published.
         metrics: fewmask's names for what was published.
         shortcuts: what makes the figures better than they would be in use.
-        differs: where a run of fewmask under this protocol is not what was published.
+        differs: where a run of fewmask under this protocol is not what was published, and what else to know.
         settings: on top of the data set's.
     """
 
     about: str
     lists: str
     labelled: Budgets
+    drawn: bool = False
     validation: Literal["none", "lists"] | Share = "none"
     crop: str = "none"
     selection: Literal["last", "best-on-validation", "best-on-test"] = "last"

@@ -46,7 +46,7 @@ def protocol_split(
 ) -> Split:
     """The split of a protocol under a label budget.
 
-    The labelled units are the first of the published order; where there is none, or with a seed, they are drawn. What is not in the
+    The labelled units are the first of the published order; where there is none, where the paper draws, or with a seed, they are drawn. What is not in the
     lists is not used.
 
     Args:
@@ -68,7 +68,8 @@ def protocol_split(
     of_unit = _cases_of_units(dataset, chosen)
     parts = _parts(dataset, chosen, of_unit)
     _check_present(dataset, known, parts, complete)
-    order = parts.train if chosen.ordered and seed is None else draw_order(parts.train, seed or 0, chosen.strata)
+    in_order = chosen.ordered and not protocol.drawn and seed is None
+    order = parts.train if in_order else draw_order(parts.train, seed or 0, chosen.strata)
     budget, held_out = _budget(dataset, protocol, len(order), labelled, validation)
     extra = parts.validation if protocol.validation == "lists" and validation is None else []
     units = {
@@ -81,7 +82,7 @@ def protocol_split(
     used |= {"shared-origin"} if _is_shared(dataset, of_unit, units) else set()
     return Split(
         **{part: tuple(case for unit in names for case in of_unit[unit]) for part, names in units.items()},
-        seed=None if chosen.ordered and seed is None else seed or 0,
+        seed=None if in_order else seed or 0,
         how=f"protocol {name}, lists {lists_name} ({chosen.source}): {_counted(chosen, units, parts, held_out)}",
         protocol=name,
         shortcuts=tuple(dict.fromkeys((*dataset.description.shortcuts, *taken(used)))),
