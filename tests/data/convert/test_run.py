@@ -65,6 +65,16 @@ def test_a_second_conversion_writes_what_changed_and_what_is_new(raw, tmp_path):
     np.testing.assert_array_equal(done.dataset.read(LA_CASES[0]).data[0], image)
 
 
+def test_a_case_that_moves_to_another_folder_leaves_nothing_behind(raw, tmp_path):
+    """With a test set of its own, the download's training scans are all for training."""
+    assert convert("la", raw, tmp_path / "la").dataset.ids("test") == [LA_CASES[2]]
+    write_la(tmp_path / "more", ("OTHER",))
+    (tmp_path / "more/Training Set").rename(raw / "Testing Set")
+    data = convert("la", raw, tmp_path / "la").dataset
+    assert data.ids("test") == ["OTHER"] and data.ids("train", labelled=True) == sorted(LA_CASES)
+    assert data.problems == [] and len(list((tmp_path / "la").rglob("*.nii.gz"))) == 8
+
+
 def test_other_settings_or_another_converter_need_another_folder(raw, tmp_path):
     convert("la", raw, tmp_path / "la")
     with pytest.raises(DataError, match=r"la: was converted by 'la' with .* choose another folder"):

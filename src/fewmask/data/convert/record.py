@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from fewmask.data.convert.base import Plan, Source
 from fewmask.data.convert.write import targets
+from fewmask.data.layout import Group
 from fewmask.errors import DataError
 from fewmask.files import read_json, sweep, write_json
 
@@ -81,6 +83,8 @@ def _whole(root: Path, plan: Plan, case: Source) -> bool:
 
 
 def _remove(root: Path, plan: Plan, case: Source) -> None:
-    images, label = targets(root, plan, case)
-    for path in (*images, *([label] if label else [])):
-        path.unlink(missing_ok=True)
+    """Remove a case's files, in whatever folder an earlier conversion put them."""
+    for group in get_args(Group):
+        images, label = targets(root, plan, replace(case, group=group, labelled=group != "unlabelled"))
+        for path in (*images, *([label] if label else [])):
+            path.unlink(missing_ok=True)
