@@ -135,6 +135,13 @@ def test_a_tar_bomb(tmp_path, mode):
     refused(tar_of(tmp_path / f"a{ending}", ("zeros", bytes(size)), mode=mode), tmp_path, "unpacks to more than")
 
 
+def test_a_bomb_in_small_parts(tmp_path):
+    """No part is too large; what comes out is added up."""
+    parts = [(f"zeros{number}", bytes(2**17)) for number in range(20)]
+    refused(tar_of(tmp_path / "a.tar.gz", *parts), tmp_path, "unpacks to more than", Budget(2**20, 50, 10**6, 2**20))
+    refused(zip_of(tmp_path / "a.zip", *parts), tmp_path, "unpacks to more than", Budget(2**20, 50, 10**6, 2**20))
+
+
 def test_a_zip_bomb(tmp_path):
     refused(zip_of(tmp_path / "a.zip", ("zeros", bytes(2**19))), tmp_path, "unpacks to more than .*10 times its size")
 
