@@ -111,7 +111,7 @@ def _show(name: str, kind: type[Converter], as_json: bool) -> None:
     card = {
         "name": name,
         "title": kind.title,
-        "text": inspect.getdoc(kind),
+        "text": (inspect.getdoc(kind) or "").replace("``", ""),
         "layout": kind.layout,
         "settings": settings(kind),
     }

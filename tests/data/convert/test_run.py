@@ -1,6 +1,7 @@
 """What all converters share: resuming, the source left alone, errors about where things are."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -63,6 +64,13 @@ def test_a_second_conversion_writes_what_changed_and_what_is_new(raw, tmp_path):
     done = convert("la", raw, tmp_path / "la")
     assert done.written == 2
     np.testing.assert_array_equal(done.dataset.read(LA_CASES[0]).data[0], image)
+
+
+def test_a_file_of_another_time_is_another_file(raw, tmp_path):
+    convert("la", raw, tmp_path / "la")
+    os.utime(raw / "Training Set" / LA_CASES[0] / "lgemri.nrrd", (1, 1))
+    assert convert("la", raw, tmp_path / "la").written == 1
+    assert convert("la", raw, tmp_path / "la").written == 0
 
 
 def test_a_case_that_moves_to_another_folder_leaves_nothing_behind(raw, tmp_path):
