@@ -158,7 +158,7 @@ class DiffCL(Method):
         """Labelled DS features go into the bank."""
         count = len(batch.labels)
         features, logits = ds.taps[self.config.features][:count], ds.logits[0][:count]
-        propagation.remember(features, logits.float().softmax(1), batch.labels, batch.cases)
+        propagation.remember(features, logits.detach().float().softmax(1), batch.labels, batch.cases)
 
     def _watch(self, step: Step, batch: Batch, labels_c: Tensor, labels_d: Tensor, t: Tensor) -> None:
         """Logs how far the networks agree on unlabelled patches, also where noise hid the other's labels, and what they find."""
