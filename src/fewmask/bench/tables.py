@@ -1,0 +1,300 @@
+"""Ours beside theirs: a paper's table with our own scores, the differences, and everything that makes them less than comparable."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fewmask.bench.case_scores import CaseScores
+from fewmask.bench.published import Doubt, Figure, Result, Table, find_published, read_published
+from fewmask.bench.statistics import Summary, may_be_bold, summarise
+from fewmask.data.protocols import find_protocol
+from fewmask.data.protocols.shortcuts import SENTENCES, stamp
+from fewmask.errors import ConfigError
+from fewmask.metrics.score import DISTANCES
+from fewmask.metrics.words import is_share, metric_title, number
+from fewmask.words import count
+
+MARKS = {"impossible": "†", "doubtful": "?"}
+NOTHING = "–"
+SPREADS = {
+    "none": "the paper prints no spread",
+    "ci90": "the paper's ± is half a 90 % confidence interval of the mean over runs",
+    "undefined": "the paper does not say what its ± is",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One metric of one method on both sides.
+
+    Attributes:
+        ours: None where it was not run.
+        bold: whether ours may be bold among ours.
+        theirs: None where it was not published.
+        comparable: False where the two are not the same quantity.
+    """
+
+    ours: Summary | None
+    bold: bool
+    theirs: Figure | None
+    comparable: bool = True
+
+    @property
+    def difference(self) -> float | None:
+        """Ours minus theirs; None where one is missing, the printed figure is impossible or they are not the same quantity."""
+        if self.ours is None or self.theirs is None or not self.comparable:
+            return None
+        if any(doubt.kind == "impossible" for doubt in self.theirs.doubts):
+            return None
+        return self.ours.mean - self.theirs.mean
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """A table of a paper with ours beside it.
+
+    Attributes:
+        title: which table, data set and number of labels.
+        metrics: the columns.
+        entries: method to metric to both sides; the paper's methods first.
+        notes: what a reader must know, one sentence each, without the full stop.
+    """
+
+    title: str
+    metrics: tuple[str, ...]
+    entries: Mapping[str, Mapping[str, Entry]]
+    notes: tuple[str, ...]
+
+
+def beside(
+    ours: Mapping[str, CaseScores],
+    paper: str,
+    dataset: str,
+    labelled: int | str,
+    *,
+    subset: str | None = None,
+    protocol: str | None = None,
+    alpha: float = 0.05,
+) -> SideBySide:
+    """Put scores of one setting beside a paper's.
+
+    Args:
+        ours: by metric; those that the paper does not have are left out.
+        paper: by its name in ``published/``.
+        dataset: by its name in `fewmask.data.protocols`.
+        labelled: how many, or the paper's share of them.
+        subset: of the data set's test images, where the paper has several.
+        protocol: of our runs; None: as their splits say.
+        alpha: level of the tests that bold figures pass.
+
+    Raises:
+        ConfigError: the paper has no comparison at that data set and number of labels, or several; or it shares no metric with ours.
+    """
+    results = find_published(dataset, None, labelled, subset=subset, paper=paper)
+    tables = list({id(result.table): result.table for result in results}.values())
+    if len(tables) != 1:
+        raise ConfigError(_which(tables, paper, dataset, labelled))
+    table = tables[0]
+    metrics = tuple(metric for metric in table.metrics if metric in ours)
+    if not metrics:
+        raise ConfigError(
+            f"{paper}: prints {', '.join(table.metrics)}, of which nothing was scored here; give one of them"
+        )
+    theirs = {result.method: result for result in results}
+    names = dict.fromkeys((*theirs, *(name for metric in metrics for name in ours[metric].methods)))
+    bold = {metric: may_be_bold(ours[metric], alpha) for metric in metrics}
+    entries = {
+        name: {metric: _entry(ours[metric], metric, name, theirs.get(name), bold[metric]) for metric in metrics}
+        for name in names
+    }
+    share = f" ({table.share})" if table.share else ""
+    title = f"{paper}, {table.source}: {dataset}{f', {subset}' if subset else ''}, {table.labelled or 'share of'} labelled{share}"
+    notes = (*_notes(ours[metrics[0]], table, paper, protocol, alpha), *_doubts(theirs, metrics))
+    return SideBySide(title, metrics, entries, notes)
+
+
+def _which(tables: list[Table], paper: str, dataset: str, labelled: int | str) -> str:
+    if tables:
+        subsets = ", ".join(str(table.subset) for table in tables)
+        return f"{paper} has {len(tables)} tables of {dataset} with {labelled} labelled; choose a subset: {subsets}"
+    known = {
+        str(table.labelled or table.share)
+        for table in read_published(paper).tables
+        if table.dataset == dataset and table.kind == "comparison"
+    }
+    there = f"it has {', '.join(sorted(known))}" if known else "it has nothing of that data set"
+    return f"{paper} has no comparison on {dataset} with {labelled} labelled: {there}"
+
+
+def _entry(scores: CaseScores, metric: str, method: str, result: Result | None, bold: frozenset[str]) -> Entry:
+    return Entry(
+        summarise(scores, method) if method in scores.methods else None,
+        method in bold,
+        result.figures[metric] if result else None,
+        metric not in DISTANCES or scores.unit == "voxel",
+    )
+
+
+def _notes(scores: CaseScores, table: Table, paper: str, protocol: str | None, alpha: float) -> list[str]:
+    """What both sides mean and where they part."""
+    known, theirs = find_protocol(table.protocol)
+    ours = protocol or (scores.setting.protocol if scores.setting else "")
+    shortcuts = {*theirs.shortcuts, *known.lists[theirs.lists].shortcuts}
+    more = [SENTENCES[name] for name in SENTENCES if name in shortcuts - {*scores.shortcuts}]
+    counts = [len(values) for values in scores.values.values()]
+    seeds = count(max(counts), "seed") if min(counts) == max(counts) else f"{min(counts)} to {max(counts)} seeds"
+    notes = [
+        f"ours: mean ± standard deviation over {seeds}, {count(len(scores.cases), 'case')}; {SPREADS[read_published(paper).spread]}",
+        f"bold: significantly better than all that is not bold (Wilcoxon over cases, Holm, {alpha:g}), among ours alone",
+    ]
+    if ours != table.protocol:
+        notes.append(
+            f"ours follow {ours or 'no protocol'}, the paper {table.protocol}: differences are no measure of the methods"
+        )
+    if scores.setting and table.labelled not in (None, scores.setting.labelled):
+        notes.append(f"ours train on {scores.setting.labelled} labelled cases, the paper on {table.labelled}")
+    if scores.unit != "voxel" and {*table.metrics} & {*DISTANCES}:
+        notes.append(f"the paper's distances are in voxels, ours in {scores.unit}")
+    if more:
+        notes.append(f"the paper's figures take shortcuts that ours do not: {'; '.join(more)}")
+    if text := stamp(scores.shortcuts):
+        notes.append(text)
+    return [*notes, *(sentence.rstrip(".") for sentence in theirs.differs)]
+
+
+def _doubts(theirs: Mapping[str, Result], metrics: tuple[str, ...]) -> list[str]:
+    found: dict[str, Doubt] = {}
+    for method, result in theirs.items():
+        for doubt in (doubt for metric in metrics for doubt in result.figures[metric].doubts):
+            found[f"{MARKS[doubt.kind]} {method}: {doubt.why}"] = doubt
+    return list(found)
+
+
+def _signed(value: float | None, metric: str) -> str:
+    if value is None:
+        return NOTHING
+    text = number(abs(value), metric, 2)
+    sign = "" if float(text) == 0 else "+" if value > 0 else "−"
+    return f"{sign}{text}"
+
+
+def _ours(entry: Entry, metric: str) -> str:
+    if entry.ours is None:
+        return NOTHING
+    spread = entry.ours.std_seeds
+    return number(entry.ours.mean, metric, 2) + ("" if spread is None else f" ± {number(spread, metric, 2)}")
+
+
+def _theirs(entry: Entry) -> str:
+    if entry.theirs is None:
+        return NOTHING
+    marks = "".join(sorted({MARKS[doubt.kind] for doubt in entry.theirs.doubts}))
+    return entry.theirs.printed.replace("±", " ± ") + (f" {marks}" if marks else "")
+
+
+def _heads(table: SideBySide) -> list[str]:
+    titles = [metric_title(metric) + (" %" if is_share(metric) else "") for metric in table.metrics]
+    return ["method", *(f"{title} {side}" for title in titles for side in ("ours", "theirs", "difference"))]
+
+
+def _rows(table: SideBySide, bold: str, plain: str = "{}") -> list[list[str]]:
+    """The cells of each method; ``bold`` and ``plain`` say how a text is written."""
+    rows = []
+    for method, entries in table.entries.items():
+        cells = [plain.format(method)]
+        for metric, entry in entries.items():
+            cells.append((bold if entry.bold else plain).format(_ours(entry, metric)))
+            cells += [plain.format(_theirs(entry)), plain.format(_signed(entry.difference, metric))]
+        rows.append(cells)
+    return rows
+
+
+def to_markdown(table: SideBySide) -> str:
+    """A heading, the table, and the notes as a list."""
+    lines = [_heads(table), ["---", *["---:"] * (3 * len(table.metrics))], *_rows(table, "**{}**")]
+    body = "\n".join("| " + " | ".join(_markdown(cell) for cell in line) + " |" for line in lines)
+    notes = "\n".join(f"- {_markdown(note)}." for note in table.notes)
+    return f"### {_markdown(table.title)}\n\n{body}\n\n{notes}\n"
+
+
+def _markdown(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def to_latex(table: SideBySide) -> str:
+    """A ``table`` environment that needs the package ``booktabs``; the notes stand under the table."""
+    heads = " & ".join(_latex(head) for head in _heads(table))
+    rows = [" & ".join(_latex_cell(cell) for cell in row) + r" \\" for row in _rows(table, "\0{}")]
+    notes = " ".join(f"{_latex(note)}." for note in table.notes)
+    return "\n".join(
+        [
+            r"\begin{table}",
+            rf"\caption{{{_latex(table.title)}}}",
+            rf"\begin{{tabular}}{{l{'rrr' * len(table.metrics)}}}",
+            r"\toprule",
+            rf"{heads} \\",
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+            rf"\par\footnotesize {notes}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+    "†": r"$\dagger$",
+    "\u00a0": "~",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+}
+
+
+def _latex(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in text)
+
+
+def _latex_cell(cell: str) -> str:
+    return rf"\textbf{{{_latex(cell[1:])}}}" if cell.startswith("\0") else _latex(cell)
+
+
+def to_csv(table: SideBySide) -> str:
+    """One row a method and metric with plain numbers: overlaps as shares, empty where there is none."""
+    text = io.StringIO(newline="")
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(
+        (
+            "method",
+            "metric",
+            "ours",
+            "std_seeds",
+            "std_cases",
+            "seeds",
+            "cases",
+            "bold",
+            "theirs",
+            "spread",
+            "difference",
+            "doubts",
+        )
+    )
+    for method, entries in table.entries.items():
+        for metric, entry in entries.items():
+            mine, printed = entry.ours, entry.theirs
+            left = (mine.mean, mine.std_seeds, mine.std_cases, mine.seeds, mine.cases) if mine else (None,) * 5
+            doubts = "; ".join(f"{doubt.kind}: {doubt.why}" for doubt in printed.doubts) if printed else ""
+            right = (printed.mean, printed.spread) if printed else (None, None)
+            rows.writerow((method, metric, *left, entry.bold, *right, entry.difference, doubts))
+    return text.getvalue()
