@@ -239,6 +239,12 @@ class TestBold:
     def test_nothing_is_bold_on_noise(self):
         assert may_be_bold(scores(a=self.base, b=self.base + 0.01 * NOISE)) == frozenset()
 
+    def test_bold_by_chance_is_rare(self):
+        """Three methods that differ by noise alone, a hundred times: bold in no more than alpha of them."""
+        rng = np.random.default_rng(0)
+        tables = [scores(**{name: self.base + rng.normal(0, 0.02, 20) for name in "abc"}) for _ in range(100)]
+        assert sum(bool(may_be_bold(table)) for table in tables) <= 5
+
     def test_the_best_mean_alone_is_no_reason(self):
         """One lucky case makes the mean; the other cases say nothing."""
         lucky = self.base + 0.001 * NOISE
