@@ -40,6 +40,13 @@ def evaluate(
             help="Also report the surface Dice (NSD): the share of both surfaces within this distance of the other.",
         ),
     ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC",
+            help="A further metric: hd_rowset, which the tables of SemiGDA call 95HD; it is no distance of boundaries.",
+        ),
+    ] = None,
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Score a case without a prediction as an empty label map.")
     ] = False,
@@ -63,6 +70,7 @@ def evaluate(
             _class_names(predictions, reference),
             unit=unit or settings.unit,
             nsd_tolerance=settings.nsd_tolerance if nsd is None else nsd,
+            also=also or (),
             allow_missing=allow_missing,
             cases=part_cases(_folder(predictions).parent, part),
             progress=progress,

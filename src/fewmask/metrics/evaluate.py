@@ -13,7 +13,8 @@ from fewmask.data.image import SUFFIXES, Image, read_label, suffix_of
 from fewmask.data.layout import is_dataset
 from fewmask.errors import ConfigError, DataError, nearest
 from fewmask.metrics.evaluation import Evaluation, Row, Unit
-from fewmask.metrics.score import Score, metric_names, score_labels
+from fewmask.metrics.row_set import row_set_distance
+from fewmask.metrics.score import EXTRAS, Score, metric_names, score_labels
 from fewmask.names import check_name
 from fewmask.words import count
 
@@ -25,6 +26,7 @@ def evaluate(
     *,
     unit: Unit = "mm",
     nsd_tolerance: float | None = None,
+    also: Sequence[str] = (),
     cases: Iterable[str] | None = None,
     allow_missing: bool = False,
     progress: Callable[[int, int], None] | None = None,
@@ -38,6 +40,7 @@ def evaluate(
         class_names: background first, label value = position; None: every value found is a class, ``class_1``...
         unit: of the distances: millimetres by the reference's spacing, or voxels.
         nsd_tolerance: also compute the surface Dice at this distance, in ``unit``.
+        also: further metrics: ``hd_rowset``, of 2D label maps (see `row_set_distance`).
         cases: the names to score; None: every reference.
         allow_missing: score a case without a prediction as all background instead of refusing.
         progress: called with cases done and cases in all.
@@ -49,6 +52,8 @@ def evaluate(
     """
     if unit not in get_args(Unit):
         raise ConfigError(f"there is no unit {unit!r}: {nearest(unit, get_args(Unit))}")
+    if unknown := [name for name in also if name not in EXTRAS]:
+        raise ConfigError(f"there is no further metric {unknown[0]!r}: {nearest(unknown[0], EXTRAS)}")
     predicted, true = _matched(Path(predictions), Path(reference))
     names = _chosen(cases, true, reference)
     missing = [name for name in names if name not in predicted]
@@ -59,13 +64,15 @@ def evaluate(
         )
     scores: dict[str, dict[int, Score]] = {}
     for done, name in enumerate(names, start=1):
-        scores[name] = _score_case(predicted.get(name), true[name], class_names, unit, nsd_tolerance)
+        scores[name] = _score_case(
+            predicted.get(name), true[name], class_names, unit, nsd_tolerance=nsd_tolerance, also=also
+        )
         if progress is not None:
             progress(done, len(names))
     labels = _labels(class_names, scores.values())
-    rows = _rows(scores, labels, Score("absent", dict.fromkeys(metric_names(nsd_tolerance))))
+    rows = _rows(scores, labels, Score("absent", dict.fromkeys(metric_names(nsd_tolerance, also))))
     extra = () if cases is not None else tuple(sorted(set(predicted) - set(true)))
-    return Evaluation(rows, tuple(labels.values()), unit, nsd_tolerance, tuple(missing), extra)
+    return Evaluation(rows, tuple(labels.values()), unit, nsd_tolerance, tuple(also), tuple(missing), extra)
 
 
 def _chosen(cases: Iterable[str] | None, true: Mapping[str, Path], reference: Path | str) -> list[str]:
@@ -77,7 +84,13 @@ def _chosen(cases: Iterable[str] | None, true: Mapping[str, Path], reference: Pa
 
 
 def _score_case(
-    prediction: Path | None, reference: Path, class_names: Sequence[str] | None, unit: Unit, nsd_tolerance: float | None
+    prediction: Path | None,
+    reference: Path,
+    class_names: Sequence[str] | None,
+    unit: Unit,
+    *,
+    nsd_tolerance: float | None,
+    also: Sequence[str],
 ) -> dict[int, Score]:
     true = read_label(reference)
     predicted = true if prediction is None else read_label(prediction)
@@ -89,7 +102,11 @@ def _score_case(
     highest = max(_highest(predicted, class_names), _highest(true, class_names))
     values = np.zeros_like(true.data) if prediction is None else predicted.data
     spacing = true.geometry.spacing if unit == "mm" else None
-    return score_labels(values, true.data, len(class_names) if class_names else highest + 1, spacing, nsd_tolerance)
+    scores = score_labels(values, true.data, len(class_names) if class_names else highest + 1, spacing, nsd_tolerance)
+    for label, score in scores.items() if also else ():
+        absent = score.status == "absent"
+        score.metrics["hd_rowset"] = None if absent else row_set_distance(values == label, true.data == label)
+    return scores
 
 
 def _highest(label: Image, class_names: Sequence[str] | None) -> int:

@@ -39,6 +39,7 @@ class Evaluation:
         class_names: the foreground classes.
         unit: of the distances.
         nsd_tolerance: of the surface Dice, in that unit; None: not computed.
+        also: metrics on request.
         missing: cases without a prediction, scored as if it were all background.
         extra: predictions without a reference, not scored.
         shortcuts: what the run that predicted took, by name; stands under every table.
@@ -48,6 +49,7 @@ class Evaluation:
     class_names: tuple[str, ...]
     unit: Unit
     nsd_tolerance: float | None = None
+    also: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     shortcuts: tuple[str, ...] = ()
@@ -55,7 +57,7 @@ class Evaluation:
     @property
     def metric_names(self) -> tuple[str, ...]:
         """The metrics in their order."""
-        return metric_names(self.nsd_tolerance)
+        return metric_names(self.nsd_tolerance, self.also)
 
     def summary(self) -> dict[str, Any]:
         """Means and standard deviations over cases.

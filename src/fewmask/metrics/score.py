@@ -18,6 +18,8 @@ Metrics = dict[str, float | None]
 OVERLAPS = ("dice", "jaccard")
 DISTANCES = ("hd95", "hd95_directed", "asd", "assd")
 
+EXTRAS = ("hd_rowset",)  # on request
+
 DEFINITIONS = {
     "surface": "the mask's voxels that its face-connected erosion removes; outside the image is background",
     "dice": "2 |P and R| / (|P| + |R|)",
@@ -26,6 +28,7 @@ DEFINITIONS = {
     "hd95_directed": "larger of the 95th percentiles of the two directions (as MONAI)",
     "asd": "mean distance from the prediction's surface to the reference's (as medpy)",
     "assd": "mean of the surface distances of both directions pooled (as medpy 0.5 on; older ones averaged two means)",
+    "hd_rowset": "0.95 x the Hausdorff distance of the sets of image rows, 2D: the column 95HD of SemiGDA's tables, no boundary distance",
     "nsd@t": "share of the surface voxels of both masks that lie within t of the other surface",
     "empty masks": "both: absent, left out of the means; one: overlaps and nsd 0, distances the image's diagonal",
 }
@@ -45,9 +48,9 @@ class Score:
     metrics: Metrics
 
 
-def metric_names(nsd_tolerance: float | None = None) -> tuple[str, ...]:
-    """The metrics in their order; the surface Dice carries its tolerance, as in ``nsd@2``."""
-    return (*OVERLAPS, *DISTANCES, *(() if nsd_tolerance is None else (f"nsd@{nsd_tolerance:g}",)))
+def metric_names(nsd_tolerance: float | None = None, also: Sequence[str] = ()) -> tuple[str, ...]:
+    """The metrics in their order; the surface Dice carries its tolerance, as in ``nsd@2``; ``also`` are some of `EXTRAS`."""
+    return (*OVERLAPS, *DISTANCES, *(() if nsd_tolerance is None else (f"nsd@{nsd_tolerance:g}",)), *also)
 
 
 def score(

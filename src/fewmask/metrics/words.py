@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fewmask.metrics.score import DISTANCES
+from fewmask.metrics.score import DISTANCES, EXTRAS
 
 TITLES = {
     "dice": "Dice",
@@ -14,18 +14,19 @@ TITLES = {
     "hd95_directed": "HD95 directed",
     "asd": "ASD",
     "assd": "ASSD",
+    "hd_rowset": "Row-set HD",
 }
 
 
 def is_share(metric: str) -> bool:
     """Whether a metric lies in [0, 1] and is shown in per cent; the others are distances."""
-    return metric not in DISTANCES
+    return metric not in (*DISTANCES, *EXTRAS)
 
 
 def metric_title(metric: str, unit: str | None = None) -> str:
     """``"HD95"``; ``"HD95, mm"`` with the unit of the distances, which overlaps replace by ``%``."""
     title = TITLES.get(metric, metric.upper())
-    return title if unit is None else f"{title}, {'%' if is_share(metric) else unit}"
+    return title if unit is None or metric in EXTRAS else f"{title}, {'%' if is_share(metric) else unit}"
 
 
 def number(value: float | None, metric: str, digits: int | None = None) -> str:
