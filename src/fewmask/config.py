@@ -143,6 +143,9 @@ class TrainConfig(Section):
     warmup: int = Field(
         0, ge=0, description="iterations over which the schedule's rate is reached from zero, by equal steps"
     )
+    poly_cycle: float = Field(
+        1.0, gt=0, le=1, description="schedule: poly; share of a phase after which it begins anew"
+    )
     accumulate: int = Field(1, ge=1, description="batches whose gradients make one optimiser step")
     clip_norm: float | None = Field(None, gt=0, description="largest gradient norm; none: no clipping")
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"

@@ -44,6 +44,13 @@ def test_both_betas_of_adam(optimiser):
     assert built.defaults["betas"] == (0.8, 0.99)
 
 
+def test_poly_begins_anew_after_each_cycle():
+    config, phase = TrainConfig(poly_cycle=116 / 350), 350 * 72
+    rates = [learning_rate(config, epoch * 72, phase) for epoch in (0, 29, 58, 87, 115, 116, 231, 232, 349)]
+    wanted = [0.01, 0.007719, 0.005359, 0.002872, 0.000139, 0.01, 0.000139, 0.01, 0.01 * (115 / 116) ** 0.9]
+    assert rates == pytest.approx(wanted, abs=1e-6)
+
+
 def turn(**settings):
     return Turn("second", [torch.nn.Parameter(torch.ones(3))], settings)
 

@@ -51,7 +51,7 @@ class Job:
             self.store,
             streams,
             self.task.patch_size,
-            self.experiment.sampling,
+            phase.sampled(self.experiment.sampling),
             self.experiment.augment,
             channels=self.task.in_channels,
             strong=kind.strong_views,

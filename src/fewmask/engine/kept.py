@@ -34,6 +34,7 @@ def start_from(method: Method) -> None:
         ConfigError: the weights were trained under other settings (says which).
         RunError: there are none, or they do not fit.
     """
+    method.begin()
     wanted = method.starts_from()
     if wanted is None:
         return

@@ -44,6 +44,7 @@ def learning_rate(config: TrainConfig, iteration: int, iterations: int) -> float
     """The learning rate of a step, as a function of nothing but the step.
 
         step:   lr factor^floor(i / step_every)        poly: lr (1 - i / i_max)^power
+        poly with cycles of c steps: i mod c instead of i, c instead of i_max
         cosine: lr (1 + cos(pi i / i_max)) / 2         constant: lr
         times (i + 1) / warmup as long as that is below 1
 
@@ -53,10 +54,11 @@ def learning_rate(config: TrainConfig, iteration: int, iterations: int) -> float
         iterations: ``i_max``, the phase's steps.
     """
     share = iteration / iterations
+    cycle = max(round(config.poly_cycle * iterations), 1)
     factors: dict[str, Callable[[], float]] = {
         "constant": lambda: 1.0,
         "step": lambda: config.step_factor ** (iteration // config.step_every),
-        "poly": lambda: (1 - share) ** config.poly_power,
+        "poly": lambda: (1 - iteration % cycle / cycle) ** config.poly_power,
         "cosine": lambda: (1 + math.cos(math.pi * share)) / 2,
     }
     warm = min((iteration + 1) / config.warmup, 1.0) if config.warmup else 1.0

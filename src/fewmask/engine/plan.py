@@ -79,7 +79,7 @@ def _seconds_per_step(job: Job, phase: Phase, fabric: Any, model: Any, method: M
 
 
 def _random_batch(job: Job, phase: Phase, method: Method) -> Batch:
-    sampling, task = job.experiment.sampling, job.task
+    sampling, task = phase.sampled(job.experiment.sampling), job.task
     labelled = sampling.labelled if phase.labelled else 0
     unlabelled = sampling.unlabelled if phase.unlabelled and method.uses_unlabelled else 0
     views = torch.randn(unlabelled, task.in_channels, *task.patch_size)

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fewmask.components.losses import supervised_loss
-from fewmask.config import MethodSection, NetworkConfig, Section, merge, validate
+from fewmask.config import MethodSection, NetworkConfig, SamplingConfig, Section, merge, validate
 from fewmask.data.batch import Batch
 from fewmask.errors import ConfigError
 from fewmask.networks import Network, build_network
@@ -68,6 +68,7 @@ class Phase:
         keeps: the part of the method whose weights are kept when it ends, as ``checkpoints/<name>.safetensors``, for other runs
             to start from (see `Method.starts_from`); empty: none.
         settings: of the method that these weights depend on, by key; weights with others are refused.
+        sampling: fields of ``sampling`` that differ in it, such as ``{"labelled": 12}``.
     """
 
     name: str = "train"
@@ -78,6 +79,14 @@ class Phase:
     validated: bool = True
     keeps: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+
+    def sampled(self, sampling: SamplingConfig) -> SamplingConfig:
+        """How its patches are drawn, where ``sampling`` is the run's."""
+        merged: SamplingConfig = validate(
+            SamplingConfig, merge(sampling.model_dump(), self.sampling), f"sampling of phase {self.name}"
+        )
+        return merged
 
     def length(self, default: int) -> int:
         """Its steps, where ``default`` is ``train.iterations``."""
@@ -154,6 +163,9 @@ class Method(nn.Module):
     def starts_from(self) -> tuple[str, Phase] | None:
         """Weights to begin with: the path of a run folder or of a safetensors file, and the phase that kept them there."""
         return None
+
+    def begin(self) -> None:
+        """Called once before the first step of a new run, not of one that continues: weights that other programs have saved."""
 
     def turns(self, phase: str) -> list[Turn]:
         """The optimisers of a phase in the order of their turns; one for all that trains unless overridden."""
