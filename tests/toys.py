@@ -18,7 +18,15 @@ from helpers import blobs
 NETWORK = {"width": 4, "norm": "group", "dropout": 0.0}
 PATCH = {2: (32, 32), 3: (16, 16, 16)}
 # What every method's tests may take off a dear one; its own tests use its defaults.
-CHEAP = {"diffusion-co-training": {"rounds": {"count": 1}}}
+CHEAP = {
+    "diffusion-co-training": {"rounds": {"count": 1}},
+    "semigda": {
+        "autoencoder": {"widths": [8, 8, 8], "groups": 4, "batch": 4},
+        "mapping_width": 4,
+        "blocks": [1],
+        "align_batch": 2,
+    },
+}
 
 
 # Foreground probabilities of two networks at ten voxels; what filters make of them is worked out by hand in the tests.

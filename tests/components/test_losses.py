@@ -8,6 +8,7 @@ from fewmask.components.losses import (
     cross_pseudo_loss,
     dice_plain,
     dice_squared,
+    dice_sums,
     masked_mean,
     one_hot,
     softmax_mse,
@@ -137,3 +138,27 @@ def test_dice_per_sample_is_the_mean_over_samples():
     y = one_hot(torch.arange(60).reshape(3, 5, 4) % 2, 2)
     each = [dice_squared(p[n : n + 1], y[n : n + 1], smooth=1.0) for n in range(3)]
     assert dice_squared(p, y, smooth=1.0, per_sample=True).item() == pytest.approx(sum(map(float, each)) / 3)
+
+
+def test_dice_of_each_sample_by_hand():
+    whole, half = torch.ones(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.5)
+    left = torch.zeros(1, 1, 4, 4)
+    left[..., :2] = 1
+    assert float(dice_sums(left, left)) == pytest.approx(0, abs=1e-6)
+    assert float(dice_sums(left, 1 - left)) > 0.9999
+    assert float(dice_sums(half, whole)) == pytest.approx(1 / 3, abs=1e-5)
+    assert float(dice_sums(half, half)) == pytest.approx(0.5, abs=1e-5)
+    assert float(dice_sums(half, half, squared=True)) == pytest.approx(0, abs=1e-5)
+    empty = torch.zeros_like(left)
+    assert float(dice_sums(empty, empty)) == 0.0
+    unequal = torch.cat([left, empty]), torch.cat([whole, empty])
+    assert float(dice_sums(*unequal)) == pytest.approx((1 - 16 / 24) / 2, abs=1e-5), "samples, not their pool"
+
+
+def test_dice_where_pixels_count():
+    truth, counts = torch.tensor([[[[1.0, 1.0, 0.0]]]]), torch.tensor([[[[1.0, 0.0, 1.0]]]])
+    found = torch.tensor([[[[1.0, 0.0, 0.0]]]], requires_grad=True)
+    loss = dice_sums(found, truth, counts=counts)
+    loss.backward()
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+    assert found.grad[..., 1] == 0
