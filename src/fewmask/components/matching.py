@@ -28,13 +28,9 @@ def class_overlap(probabilities: Tensor, labels: Tensor) -> Tensor:
 def best_order(overlap: Tensor) -> Tensor:
     """The channel that stands for each class, ``(K,)`` int64, so that their mean overlap is largest.
 
-    The mean over classes weighs a rare class like a frequent one: by voxels alone, everything as background would often win. The
-    channels stay as they are where another order is not better.
+    The mean over classes weighs a rare class like a frequent one: by voxels alone, everything as background would often win.
     """
     from scipy.optimize import linear_sum_assignment
 
-    values = overlap.cpu()
-    _, columns = linear_sum_assignment(values.numpy(), maximize=True)
-    order = torch.as_tensor(columns, dtype=torch.int64)
-    own, best = values.diagonal().sum(), values.gather(1, order[:, None]).sum()
-    return order if best > own else torch.arange(len(values))
+    _, columns = linear_sum_assignment(overlap.cpu().numpy(), maximize=True)
+    return torch.as_tensor(columns, dtype=torch.int64)

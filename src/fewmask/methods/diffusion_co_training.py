@@ -103,7 +103,7 @@ class DiffusionCoTraining(Method):
     matched: Tensor
     family = "diffusion"
     year = 2026
-    idea = "networks that find masks in noise; pre-trained by what masks tell of images, then teacher and student teach each other"
+    idea = "masks found in noise: a teacher pre-trained on images alone, then teacher and student teach each other"
 
     def __init__(self, task: Task, config: Config, network: NetworkConfig) -> None:
         super().__init__(task, config, network)
