@@ -16,7 +16,7 @@ from program import tiny
 def skin_lesions(place):
     """What PH2 would be, with five cases: nobody published a list, so any names do."""
     write_dataset(place / "ph2", cases=5, dims=2, channels=3)
-    edit_json(place / "ph2/dataset.json", shortcuts=["reference-crop"])
+    edit_json(place / "ph2/dataset.json", shortcuts=["reference-crop", "voxel-units"])
     return place / "ph2"
 
 
@@ -95,9 +95,12 @@ def test_drawn_test_cases_are_predicted_and_scored_alone_under_a_stamp(trained, 
     assert predicted.code == 0 and [path.stem for path in (place / "runs/ph2/predictions").glob("*.png")] == test
     scored = cli(*predicted.next)
     assert scored.code == 0, scored.err
-    assert f"shortcuts taken: {SENTENCES['reference-crop']}" in " ".join(scored.out.split())
+    stamp = f"shortcuts taken: {SENTENCES['reference-crop']}; {SENTENCES['voxel-units']}"
+    assert stamp in " ".join(scored.out.split())
+    in_mm = json.loads(cli(*predicted.next, "--unit", "mm", "--json", "-o", "elsewhere").out)
+    assert in_mm["shortcuts"] == ["reference-crop"]
     summary = json.loads((place / "runs/ph2/predictions/summary.json").read_text())
-    assert summary["shortcuts"] == ["reference-crop"] and summary["cases"] == 1
+    assert summary["shortcuts"] == ["reference-crop", "voxel-units"] and summary["cases"] == 1
     reported = cli("report", "runs/ph2")
     assert reported.code == 0 and SENTENCES["reference-crop"] in (place / "runs/ph2/report.html").read_text()
 

@@ -107,6 +107,14 @@ def test_subjects_of_the_description(tmp_path):
     assert len(mixed.test) == 44 and mixed.shortcuts == ("shared-origin",)
 
 
+def test_patients_on_both_sides_are_told_as_far_as_they_are_known(tmp_path):
+    ids, tests = ["train_1", "train_2"], ["testA_1"]
+    apart = folder(tmp_path, ids, tests, patients={"train_1": "1", "testA_1": "2"})
+    shared = folder(tmp_path, ids, tests, patients={"train_2": "2", "testA_1": "2"})
+    assert protocol_split(apart, "glas/honest", 1).shortcuts == ()
+    assert protocol_split(shared, "glas/honest", 1).shortcuts == ("shared-origin",)
+
+
 def test_patterns_and_folders(tmp_path):
     data = folder(tmp_path, [f"train_{n}" for n in range(1, 86)], [f"testA_{n}" for n in range(1, 61)])
     assert parts(protocol_split(data, "glas/paper", 0.1)) == [8, 0, 77, 60]
