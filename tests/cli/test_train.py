@@ -96,7 +96,7 @@ def test_interrupted_run_continues_to_the_same_weights(cli, runs, place, train_w
         (["--output", "x", "--set", "method.noise=1"], 2, "method supervised: unknown key 'noise'"),
         (["--output", "x", "--method", "cpss"], 2, "there is no method named 'cpss': did you mean 'cps'?"),
         (["--output", "x", "--set", "network.name=unet"], 2, "there is no network named 'unet'"),
-        (["--output", "x", "--recipe", "la/uamt"], 2, "there is no recipe 'la/uamt': did you mean 'la/ua-mt'?"),
+        (["--output", "x", "--recipe", "la/uamt"], 2, "there is no recipe 'la/uamt': did you mean 'la/ua-mt'"),
         (["--output", "x", "--recipe", "absent.yaml"], 2, "absent.yaml: there is no such file"),
         (["--output", "x", "--labelled", "1", "--split", "s"], 2, "either --split or --labelled and --val"),
         (["--output", "x", "--split", "absent"], 1, "heart/splits.json: has no split 'absent'"),
