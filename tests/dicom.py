@@ -41,14 +41,14 @@ def write_slice(
     intercept=0.0,
     patient="P1",
     description="axial",
+    sop=CT_IMAGE,
 ):
-    """One slice; ``pixels`` ``(rows, columns)`` int16, ``spacing`` between rows and between columns."""
-    rows, columns = pixels.shape
-    meta = element(2, 2, "UI", CT_IMAGE) + element(2, 3, "UI", f"{series}.{instance}")
+    """One slice; ``pixels`` ``(rows, columns)`` int16, ``spacing`` between rows and between columns; a report has no pixels."""
+    meta = element(2, 2, "UI", sop) + element(2, 3, "UI", f"{series}.{instance}")
     meta += element(2, 0x10, "UI", EXPLICIT_LITTLE_ENDIAN) + element(2, 0x12, "UI", "1.2.3.4")
     meta = element(2, 1, "OB", b"\0\1") + meta
     body = [
-        element(8, 0x16, "UI", CT_IMAGE),
+        element(8, 0x16, "UI", sop),
         element(8, 0x18, "UI", f"{series}.{instance}"),
         element(8, 0x60, "CS", "CT"),
         element(8, 0x103E, "LO", description),
@@ -64,6 +64,7 @@ def write_slice(
             element(0x20, 0x32, "DS", numbers(position)),
             element(0x20, 0x37, "DS", numbers(orientation)),
         ]
+    rows, columns = pixels.shape if pixels is not None else (0, 0)
     body += [
         element(0x28, 2, "US", short(1)),
         element(0x28, 4, "CS", "MONOCHROME2"),
@@ -76,9 +77,10 @@ def write_slice(
         element(0x28, 0x103, "US", short(1)),
         element(0x28, 0x1052, "DS", f"{intercept:g}"),
         element(0x28, 0x1053, "DS", f"{slope:g}"),
-        element(0x7FE0, 0x10, "OW", np.ascontiguousarray(pixels, "<i2").tobytes()),
+        element(0x7FE0, 0x10, "OW", np.ascontiguousarray(pixels if pixels is not None else 0, "<i2").tobytes()),
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
+    body = body if pixels is not None else body[:10]
     head = element(2, 0, "UL", struct.pack("<I", len(meta)))
     path.write_bytes(bytes(128) + b"DICM" + head + meta + b"".join(body))
 

@@ -17,7 +17,8 @@ SHUFFLED = [3, 7, 0, 9, 1, 5, 8, 2, 6, 4]
 
 
 def series(folder):
-    (slices,) = find_series(slice_files(folder))
+    (slices,), odd = find_series(slice_files(folder))
+    assert odd == []
     return read_stack(stacked(slices))
 
 
@@ -134,6 +135,50 @@ def test_faulty_series_can_be_left_out(tmp_path):
     assert list(done.dataset.cases) == ["good"] and "lacks about 1 of its slices" in done.missing[0]
 
 
+REPORT, SCREEN = "1.2.840.10008.5.1.4.1.1.88.22", "1.2.840.10008.5.1.4.1.1.7"
+
+
+def test_what_else_lies_in_an_export(tmp_path):
+    """Reports and plans are no images; a picture of the screen is one, but of another series."""
+    write_series(tmp_path / "raw/p1", ct()[0], series="1.1")
+    write_slice(tmp_path / "raw/p1/report.dcm", None, None, series="1.2", sop=REPORT)
+    write_slice(tmp_path / "raw/p1/plan.dcm", None, None, series="1.3", sop="1.2.840.10008.5.1.4.1.1.481.5")
+    write_slice(tmp_path / "raw/p1/screen.dcm", ct()[0][:, :, 0], None, series="1.4", sop=SCREEN)
+    done = convert("dicom", tmp_path / "raw", tmp_path / "out")
+    assert list(done.dataset.cases) == ["p1"] and done.dataset.read("p1").data.shape == (1, *ct()[0].shape)
+    (note,) = done.notes
+    assert "1 image left out" in note and "screen.dcm: lacks a valid ImagePositionPatient" in note
+
+
+def test_a_broken_slice_takes_its_folder_with_it(tmp_path):
+    """It may be the last of any series there, which no gap would tell."""
+    write_series(tmp_path / "raw/bad", ct()[0], series="1.1")
+    write_series(tmp_path / "raw/good", ct()[0], series="1.2")
+    (tmp_path / "raw/bad/000009.dcm").write_bytes(b"")
+    done = convert("dicom", tmp_path / "raw", tmp_path / "out", {"faulty": "skip"})
+    assert list(done.dataset.cases) == ["good"] and "000009.dcm: is truncated" in done.missing[0]
+
+
+def test_voxels_that_end_too_early(tmp_path):
+    write_series(tmp_path / "raw/p1", ct()[0])
+    path = tmp_path / "raw/p1/000009.dcm"
+    path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(DataError, match=r"000009\.dcm: "):
+        convert("dicom", tmp_path / "raw", tmp_path / "out")
+
+
+def test_a_header_that_claims_gigabytes(tmp_path):
+    write_series(tmp_path / "raw/p1", ct()[0])
+    path = tmp_path / "raw/p1/000009.dcm"
+    for tag in (b"\x28\x00\x10\x00US\x02\x00", b"\x28\x00\x11\x00US\x02\x00"):
+        data = bytearray(path.read_bytes())
+        place = data.index(tag) + len(tag)
+        data[place : place + 2] = b"\xff\xff"
+        path.write_bytes(data)
+    with pytest.raises(DataError, match=r"000009\.dcm: is no DICOM image: its header claims"):
+        convert("dicom", tmp_path / "raw", tmp_path / "out")
+
+
 def test_one_folder_or_many(tmp_path):
     write_series(tmp_path / "raw/anna/ct", ct(1)[0], series="1.1", order=SHUFFLED)
     write_series(tmp_path / "raw/bert", ct(2)[0], series="1.2")
@@ -145,7 +190,7 @@ def test_one_folder_or_many(tmp_path):
     assert done.dataset.ids("unlabelled") == list(done.dataset.cases)
     assert done.dataset.description.patients == {"bert_1_Late-phase-2": "bert", "bert_1_axial": "bert"}
     assert done.notes == [
-        "1 short series left out",
+        "1 series of less than 5 slices left out",
         "1 of 3 series are named or numbered in another order than they lie; sorted by position",
     ]
     np.testing.assert_array_equal(done.dataset.read("anna").data[0], ct(1)[0])

@@ -72,6 +72,14 @@ def test_values_are_remapped(tmp_path):
         convert("folder", raw, tmp_path / "d", {"values": {0: 0, 255: 1}})
 
 
+@pytest.mark.parametrize("pair", [(128, 255), (0, 128), (1, 255)])
+def test_values_of_which_nobody_told_are_not_guessed(tmp_path, pair):
+    raw = write_folder(tmp_path / "raw", count=2)
+    write_picture_file(raw / "masks/p1.png", np.array(pair, np.uint8).repeat(160).reshape(20, 16))
+    with pytest.raises(DataError, match=r"p1\.png: holds the values"):
+        convert("folder", raw, tmp_path / "a")
+
+
 def test_masks_that_are_photographs_need_a_threshold(tmp_path):
     raw = write_folder(tmp_path / "raw", count=2)
     (raw / "masks/p1.png").unlink()

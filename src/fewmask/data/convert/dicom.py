@@ -14,7 +14,16 @@ from fewmask.data.convert.base import Content, Converter, Plan, Source, register
 from fewmask.data.convert.find import by_id, files, stem, wrong_layout
 from fewmask.data.convert.grids import onto_grid
 from fewmask.data.convert.labels import Names, check_classes
-from fewmask.data.convert.series import Slice, find_series, misnumbered, read_stack, slice_files, stacked
+from fewmask.data.convert.series import (
+    OddImageError,
+    Slice,
+    fault_of,
+    find_series,
+    misnumbered,
+    read_stack,
+    slice_files,
+    stacked,
+)
 from fewmask.data.image import read_label
 from fewmask.data.layout import Group
 from fewmask.errors import DataError
@@ -55,22 +64,21 @@ anything/                  a case is a series; it is named by the first folder b
     def plan(self, raw: Path) -> Plan:
         """One case a series; reads every header once."""
         check_classes("dicom", self.config.classes)
-        found = find_series(slice_files(raw))
+        found, odd = find_series(slice_files(raw))
         whole = [series for series in found if len(series) >= self.config.min_slices]
         if not whole:
             wanted = f"DICOM series of {self.config.min_slices} slices or more"
-            raise wrong_layout(raw, wanted, f"series of up to {max(map(len, found))}" if found else "")
-        notes = [f"{count(len(found) - len(whole), 'short series')} left out"] if len(whole) < len(found) else []
-        ordered, faults = _sound(whole)
+            seen = [f"series of up to {max(map(len, found))}"] if found else []
+            raise wrong_layout(
+                raw, wanted, " and ".join([*seen, *([f"an image that {odd[0].problem}"] if odd else [])])
+            )
+        ordered, faults = _sound(whole, odd)
+        notes = _notes(
+            len(found) - len(whole), self.config.min_slices, ordered, [each for each in odd if each not in faults]
+        )
         if faults and (self.config.faulty == "stop" or not ordered):
-            more = (
-                f" (and {len(faults) - 1} more faulty series; --set faulty=skip leaves them out)" if faults[1:] else ""
-            )
-            raise DataError(f"{faults[0]}{more}")
-        if odd := sum(misnumbered(series) for series in ordered):
-            notes.append(
-                f"{odd} of {len(ordered)} series are named or numbered in another order than they lie; sorted by position"
-            )
+            more = f" (one of {len(faults)} faulty series)" if faults[1:] else ""
+            raise DataError(f"{faults[0]}{more}; or leave out what is faulty by --set faulty=skip")
         cases = self._cases(raw, ordered)
         return Plan(
             name=raw.resolve().name,
@@ -103,14 +111,29 @@ anything/                  a case is a series; it is named by the first folder b
         return cases
 
 
-def _sound(found: list[list[Slice]]) -> tuple[list[list[Slice]], list[DataError]]:
-    ordered, faults = [], []
+def _sound(found: list[list[Slice]], odd: list[OddImageError]) -> tuple[list[list[Slice]], list[DataError]]:
+    """The series that make a scan, each in its order; and what is wrong with the others."""
+    ordered: list[list[Slice]] = []
+    faults: list[DataError] = []
     for series in found:
         try:
+            if fault := fault_of(series, odd):
+                raise fault
             ordered.append(stacked(series))
         except DataError as error:
             faults.append(error)
     return ordered, faults
+
+
+def _notes(short: int, least: int, ordered: list[list[Slice]], odd: list[OddImageError]) -> list[str]:
+    notes = [f"{short} series of less than {least} slices left out"] if short else []
+    if odd:
+        notes.append(f"{count(len(odd), 'image')} left out; {odd[0]}")
+    if wrong := sum(misnumbered(series) for series in ordered):
+        notes.append(
+            f"{wrong} of {len(ordered)} series are named or numbered in another order than they lie; sorted by position"
+        )
+    return notes
 
 
 def _loader(series: list[Slice], label: Path | None) -> Callable[[], Content]:

@@ -68,15 +68,15 @@ def whole_numbers(path: Path, label: np.ndarray) -> np.ndarray:
 
 
 def two_values(path: Path, label: np.ndarray, classes: int) -> np.ndarray:
-    """A mask of two classes whose foreground is 255, or another single value, as 0 and 1; other labels as they are.
+    """A mask of two classes whose foreground is 255 as 0 and 1; other labels as they are.
 
     Raises:
-        DataError: values that are no classes, and not just one of them.
+        DataError: other values occur that are no classes.
     """
     there = np.unique(label).tolist()
     if max(there, default=0) < classes:
         return label.astype(np.uint8)
-    if classes == 2 and len(there) <= 2 and there[-1] == 255 and set(there) <= {0, 255}:
+    if classes == 2 and set(there) <= {0, 255}:
         return (label > 0).astype(np.uint8)
     shown = ", ".join(f"{value:g}" for value in there[:8])
     raise DataError(

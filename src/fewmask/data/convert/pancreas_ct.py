@@ -91,7 +91,9 @@ RAW/
         return Source(case, (*slices, label), lambda: self._read(folder, label))
 
     def _read(self, folder: Path, path: Path) -> Content:
-        found = find_series(slice_files(folder))
+        found, odd = find_series(slice_files(folder))
+        if odd:
+            raise odd[0]
         if len(found) != 1:
             there = f"{len(found)} series" if found else ", ".join(inner.name for inner in listed(folder))
             raise wrong_layout(folder, "one DICOM series of a scan", there)

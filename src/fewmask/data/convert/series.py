@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -17,6 +18,9 @@ from fewmask.data.formats.itk import LPS_TO_RAS
 from fewmask.data.geometry import Geometry
 from fewmask.errors import DataError
 
+_ENDINGS = (".dcm", ".ima")
+# Kinds of objects without an image: reports and documents, presentation states, registrations, waveforms, radiotherapy plans.
+_NO_IMAGE = re.compile(rb"1\.2\.840\.10008\.(1\.3\.10|5\.1\.4\.1\.1\.(88|104|11|66|9|67|481\.[3-9]))[.\0]")
 _UNEVEN = 0.05  # of the distance between slices: what rounding and a moving table explain
 _TILT = 0.05  # millimetres that a slice may lie beside the line through the first and the last
 
@@ -58,11 +62,25 @@ class Slice:
         return float(self.position @ self.normal)
 
 
+class OddImageError(DataError):
+    """An image that can be no slice of a scan.
+
+    Args:
+        path: its file.
+        problem: what is odd, and what to do.
+        series: its series' identifier; None where it cannot be read, and any series of its folder may lack it.
+    """
+
+    def __init__(self, path: Path, problem: str, series: str | None = None) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path, self.problem, self.series = path, problem, series
+
+
 def read_slice(path: Path) -> Slice | None:
-    """The header of a file; None where it is no DICOM image (a report, a directory file, something else).
+    """The header of a file; None where it is no DICOM image (a report, a plan, a directory file, something else).
 
     Raises:
-        DataError: it is an image without a position, of several frames, or in colour.
+        OddImageError: it is named like an image but cannot be read; or it is one without a position, of several frames, or in colour.
     """
     import SimpleITK
 
@@ -74,26 +92,26 @@ def read_slice(path: Path) -> Slice | None:
     try:
         reader.ReadImageInformation()
     except RuntimeError:
-        return None if path.suffix.lower() != ".dcm" else _no_image(path)
+        if path.suffix.lower() not in _ENDINGS or _NO_IMAGE.search(_start(path)):
+            return None
+        raise OddImageError(path, "is truncated or no DICOM image; copy it again") from None
     _refuse_excess(path, reader.GetSize())
     tags: dict[str, str] = {key: _text(reader.GetMetaData(key)) for key in reader.GetMetaDataKeys()}
     if tags.get("0008|0016", "").startswith("1.2.840.10008.1.3.10"):
         return None  # DICOMDIR
     if reader.GetNumberOfComponents() != 1 or _number(tags, "0028|0008") > 1:
-        raise DataError(
-            f"{path}: is a colour or multi-frame image, of which no scan is put together; export it as slices"
-        )
+        problem = "is a colour or multi-frame image, of which no scan is put together; export it as slices"
+        raise OddImageError(path, problem, tags.get("0020|000e", ""))
     return _header(path, tags, reader.GetSize())
 
 
 def _looks_like_dicom(path: Path) -> bool:
+    return _start(path)[128:132] == b"DICM" or path.suffix.lower() in _ENDINGS
+
+
+def _start(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM" or path.suffix.lower() in (".dcm", ".ima")
-
-
-def _no_image(path: Path) -> Slice | None:
-    """A file that is named like a slice but cannot be read must not go unnoticed: a slice would be missing."""
-    raise DataError(f"{path}: is truncated or no DICOM image; copy it again")
+        return file.read(1024)
 
 
 def _text(value: str) -> str:
@@ -104,7 +122,7 @@ def _refuse_excess(path: Path, size: tuple[int, ...]) -> None:
     try:
         refuse_excess(math.prod(size), path.stat().st_size, packed=True)
     except ValueError as error:
-        raise DataError(f"{path}: is no DICOM image: {error}; copy it again") from None
+        raise OddImageError(path, f"is no DICOM image: {error}; copy it again") from None
 
 
 def _number(tags: dict[str, str], key: str) -> float:
@@ -131,10 +149,11 @@ def _header(path: Path, tags: dict[str, str], size: tuple[int, ...]) -> Slice:
         if not (min(between) > 0 and np.isfinite(axes).all() and abs(axes[0] @ axes[1]) < 1e-3):
             raise ValueError
     except (KeyError, ValueError):
-        raise DataError(
-            f"{path}: lacks a valid ImagePositionPatient, ImageOrientationPatient or PixelSpacing; export the series from the "
-            "scanner's archive and not as pictures"
-        ) from None
+        problem = (
+            "lacks a valid ImagePositionPatient, ImageOrientationPatient or PixelSpacing; export the series from the scanner's "
+            "archive and not as pictures"
+        )
+        raise OddImageError(path, problem, tags.get("0020|000e", "")) from None
     names = (tags.get("0020|0011", ""), tags.get("0008|103e", ""))
     thickness = _number(tags, "0018|0088") or _number(tags, "0018|0050")
     return Slice(
@@ -150,19 +169,28 @@ def _header(path: Path, tags: dict[str, str], size: tuple[int, ...]) -> Slice:
     )
 
 
-def find_series(files: Iterable[Path], seen: Callable[[], None] = lambda: None) -> list[list[Slice]]:
-    """The slices of some files by series, in no particular order.
-
-    Raises:
-        DataError: see `read_slice`.
-    """
+def find_series(files: Iterable[Path]) -> tuple[list[list[Slice]], list[OddImageError]]:
+    """The slices of some files by series, in no particular order; and the images that can be part of none, with what is odd about them."""
     found: dict[str, list[Slice]] = {}
+    odd: list[OddImageError] = []
     for path in files:
-        header = read_slice(path)
-        seen()
+        try:
+            header = read_slice(path)
+        except OddImageError as error:
+            odd.append(error)
+            continue
         if header is not None:
             found.setdefault(header.series, []).append(header)
-    return list(found.values())
+    return list(found.values()), odd
+
+
+def fault_of(slices: list[Slice], odd: list[OddImageError]) -> OddImageError | None:
+    """The first odd image that belongs to a series, or may."""
+    folders = {each.path.parent for each in slices}
+    mine = (
+        each for each in odd if each.series == slices[0].series or (each.series is None and each.path.parent in folders)
+    )
+    return next(mine, None)
 
 
 def stacked(slices: list[Slice]) -> list[Slice]:
