@@ -1,8 +1,12 @@
+import random
+import sys
+
 import numpy as np
 import pytest
 
 from fewmask.data.check import check_dataset
 from fewmask.data.convert import convert
+from fewmask.data.convert.hdf5 import read_pair
 from fewmask.errors import ConfigError, DataError, FewmaskError
 from helpers import SHARED
 from layouts import scan, write_h5
@@ -108,9 +112,25 @@ def test_damaged_and_odd_files(tmp_path, make, match):
     assert "a.h5" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_without_h5py_it_says_what_to_install(raw, tmp_path, monkeypatch):
-    import sys
+def test_bytes_that_are_wrong_anywhere(tmp_path):
+    """Read, or refused in a sentence: 150 files with one to eight wrong bytes in their structure, or cut short."""
+    write_h5(tmp_path / "a.h5", *scan())
+    whole, path, refused = (tmp_path / "a.h5").read_bytes(), tmp_path / "b.h5", 0
+    for seed in range(150):
+        rng = random.Random(seed)
+        data = bytearray(whole)
+        for _ in range(rng.choice([1, 2, 8])):
+            data[rng.randrange(min(len(data), 4000))] = rng.choice([0, 255, rng.randrange(256)])
+        path.write_bytes(data if rng.random() < 0.8 else data[: rng.randrange(len(data))])
+        try:
+            read_pair(path)
+        except DataError as error:
+            refused += 1
+            assert str(path) in str(error) and "\n" not in str(error)
+    assert 10 < refused < 150
 
+
+def test_without_h5py_it_says_what_to_install(raw, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(FewmaskError, match=r"HDF5 needs h5py; type: pip install 'fewmask\[convert\]'"):
         convert("h5", raw, tmp_path / "out", {"classes": HEART})

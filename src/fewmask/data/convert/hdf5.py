@@ -25,7 +25,9 @@ def read_pair(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:
         with h5py.File(path, "r") as file:
             image, label = (_array(path, file, name) for name in ("image", "label"))
-    except (OSError, ValueError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # damaged files raise half a dozen kinds, RuntimeError and KeyError among them
         raise DataError(
             f"{path}: is truncated or no HDF5 file ({' '.join(str(error).split())[:160]}); copy it again"
         ) from error
@@ -40,7 +42,7 @@ def _array(path: Path, file: Any, name: str) -> np.ndarray:
     found = file.get(name, getlink=True)
     if found is None:
         raise DataError(
-            f"{path}: expected the arrays image and label, but found {', '.join(file) or 'nothing'}; take another file"
+            f"{path}: expected the arrays image and label, but found {', '.join(map(str, file)) or 'nothing'}; take another file"
         )
     if (
         not isinstance(found, h5py.HardLink)
