@@ -14,16 +14,8 @@ from fewmask.data.convert.base import Content, Converter, Plan, Source, register
 from fewmask.data.convert.find import by_id, files, stem, wrong_layout
 from fewmask.data.convert.grids import onto_grid
 from fewmask.data.convert.labels import Names, check_classes
-from fewmask.data.convert.series import (
-    OddImageError,
-    Slice,
-    fault_of,
-    find_series,
-    misnumbered,
-    read_stack,
-    slice_files,
-    stacked,
-)
+from fewmask.data.convert.series import fault_of, find_series, misnumbered, read_stack, slice_files, stacked
+from fewmask.data.convert.slices import OddImageError, Slice
 from fewmask.data.image import read_label
 from fewmask.data.layout import Group
 from fewmask.errors import DataError

@@ -12,7 +12,8 @@ from fewmask.config import Section
 from fewmask.data.convert.base import Content, Converter, Plan, Source, register
 from fewmask.data.convert.find import by_id, descend, files, folders, listed, wrong_layout
 from fewmask.data.convert.labels import binary
-from fewmask.data.convert.series import Slice, find_series, geometry_of, read_stack, slice_files, stacked
+from fewmask.data.convert.series import find_series, geometry_of, read_stack, slice_files, stacked
+from fewmask.data.convert.slices import Slice
 from fewmask.data.image import Image, read_label
 from fewmask.errors import DataError
 
