@@ -71,6 +71,13 @@ def test_without_any_difference_one_bar_joins_all():
     assert ranking.groups() == [("a", "b", "c")]
 
 
+def test_ranks_that_differ_by_chance_are_joined_also_beyond_the_critical_difference():
+    """Twelve cases in one order and five in the other: chi-square 5.76 of the 5.99 needed, but a range above Nemenyi's difference."""
+    ranking = rank_table([[0.9, 0.8, 0.7]] * 12 + [[0.7, 0.8, 0.9]] * 5, "abc")
+    assert ranking.average[2] - ranking.average[0] > ranking.critical_difference and ranking.p > 0.05
+    assert ranking.groups() == [("a", "b", "c")]
+
+
 def test_cases_average_their_seeds_and_absent_ones_are_dropped():
     cases = tuple(f"case{number}" for number in range(8))
     best = np.vstack([np.full(8, 0.9), np.full(8, 0.7)])
