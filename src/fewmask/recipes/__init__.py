@@ -29,5 +29,5 @@ def recipe_path(name: str) -> Path:
         if Path(name).is_file():
             return Path(name)
         raise ConfigError(f"{name}: there is no such file; give a YAML file, or a shipped recipe such as la/ua-mt")
-    folder = [known for known in recipe_names() if known.split("/")[0] == name.split("/")[0]]
+    folder = [known for known in recipe_names() if known.startswith(f"{name.partition('/')[0]}/")]
     raise ConfigError(f"there is no recipe {name!r}: {nearest(name, folder or recipe_names())}")
