@@ -259,6 +259,12 @@ class Diverges(TwoTurns):
         return step
 
 
+def test_a_rounding_run_that_diverges_is_told_of_fp32(dataset, tmp_path):
+    experiment = small_experiment("diverges", train={"precision": "bf16"})
+    with registered("diverges", Diverges), pytest.raises(RunError, match=r"with train\.precision=fp32, with a lower"):
+        train(experiment, dataset, SPLIT, tmp_path / "run")
+
+
 @pytest.mark.parametrize("clip", [None, 1.0])
 def test_a_loss_that_is_no_number_stops_the_run_with_a_whole_checkpoint(dataset, tmp_path, clip):
     experiment = small_experiment("diverges", train={"checkpoint_every": 2, "clip_norm": clip})

@@ -275,9 +275,10 @@ class Trainer:
 
     def _diverged(self, what: str, cases: Sequence[str]) -> FewmaskError:
         kept = f"the checkpoint of iteration {self.saved} is whole" if self.saved else "no checkpoint was written yet"
+        exact = "" if self.config.precision == "fp32" else "with train.precision=fp32, "
         return self.team.agreed(
             RunError(
-                f"{what}, on patches of {', '.join(dict.fromkeys(cases))}: start another run with a lower train.lr or with "
-                f"train.clip_norm=1, or look at these scans with fewmask check; {kept}"
+                f"{what}, on patches of {', '.join(dict.fromkeys(cases))}: start another run {exact}with a lower train.lr "
+                f"or with train.clip_norm=1, or look at these scans with fewmask check; {kept}"
             )
         )
