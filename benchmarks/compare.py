@@ -83,6 +83,30 @@ def run(options: argparse.Namespace, dataset: Dataset, split: Split, method: str
     return row
 
 
+def ablation(
+    options: argparse.Namespace,
+    dataset: Dataset,
+    method: str,
+    rows: dict[str, tuple[str, list[str]]],
+    *,
+    labelled: int,
+    ordered: bool,
+) -> None:
+    """Run a method's rows, each with a folder and settings of its own before those of the command line, and print their table."""
+    changes, output = options.changes, options.output
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in rows}
+    for seed in options.seeds:
+        split = dataset.split(labelled=labelled, seed=seed, ordered=ordered)
+        for name, (folder, settings) in rows.items():
+            options.changes, options.output = [*settings, *changes], output / folder
+            found[name].append(run(options, dataset, split, method, seed))
+    print("\n| row | Dice %, mean | per seed | HD95 | s |\n|---|---|---|---|---|")
+    for name, each in found.items():
+        means = {key: fmean(row[key] for row in each) for key in ("dice", "hd95", "seconds")}
+        per_seed = ", ".join(f"{row['dice']:.1f}" for row in each)
+        print(f"| {name} | {means['dice']:.1f} | {per_seed} | {means['hd95']:.1f} | {means['seconds']:.0f} |")
+
+
 def table(methods: list[str], seeds: list[int], rows: dict[tuple[str, int], dict[str, Any]]) -> str:
     """Mean +- standard deviation over seeds, as Markdown."""
     lines = [f"| method | {' | '.join(title for title, _ in METRICS.values())} | Dice per seed | s |", "|---" * 7 + "|"]

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
 import torch
-from compare import run
+from compare import ablation
 
 from fewmask import Dataset
 from fewmask.allocator import keep_freed_memory
@@ -46,19 +44,9 @@ def main() -> None:
     options = parser.parse_args()
     keep_freed_memory()
     torch.set_num_threads(1)
-    dataset, changes, output = Dataset.open(options.dataset), options.changes, options.output
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in options.rows}
-    for seed in options.seeds:
-        split = dataset.split(labelled=options.labelled, seed=seed, ordered=options.ordered)
-        for name in options.rows:
-            options.changes = [*ROWS[name], *changes]
-            options.output = output / name.replace(" ", "").replace(",", "-")
-            found[name].append(run(options, dataset, split, "diff-cl", seed))
-    print("\n| row | Dice %, mean | per seed | HD95 | s |\n|---|---|---|---|---|")
-    for name, rows in found.items():
-        means = {key: fmean(row[key] for row in rows) for key in ("dice", "hd95", "seconds")}
-        each = ", ".join(f"{row['dice']:.1f}" for row in rows)
-        print(f"| {name} | {means['dice']:.1f} | {each} | {means['hd95']:.1f} | {means['seconds']:.0f} |")
+    rows = {name: (name.replace(" ", "").replace(",", "-"), ROWS[name]) for name in options.rows}
+    dataset = Dataset.open(options.dataset)
+    ablation(options, dataset, "diff-cl", rows, labelled=options.labelled, ordered=options.ordered)
 
 
 if __name__ == "__main__":

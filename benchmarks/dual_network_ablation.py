@@ -16,12 +16,10 @@ import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
-from typing import Any
 
 import numpy as np
 import torch
-from compare import run
+from compare import ablation
 
 from fewmask import Dataset
 from fewmask.allocator import keep_freed_memory
@@ -106,20 +104,10 @@ def main() -> None:
     torch.set_num_threads(1)
     toy = [*TOY, f"network.dropout={options.dropout}"] if options.dataset is None else []
     dataset = Dataset.open(options.dataset or write_toy(options.output / "Dataset999_Toy"))
-    changes, output, options.store = options.changes, options.output, None
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in options.variants}
-    for seed in options.seeds:
-        split = dataset.split(labelled=int(options.labelled), seed=seed, ordered=options.dataset is not None)
-        for name in options.variants:
-            options.changes = [*toy, *VARIANTS[name], *changes]
-            options.output = output / name.replace(" ", "-")
-            rows[name].append(run(options, dataset, split, METHOD, seed))
-    print("\n| terms | Dice %, mean | per seed | HD95 |\n|---|---|---|---|")
-    for name, found in rows.items():
-        each = ", ".join(f"{row['dice']:.1f}" for row in found)
-        print(
-            f"| {name} | {fmean(row['dice'] for row in found):.1f} | {each} | {fmean(row['hd95'] for row in found):.1f} |"
-        )
+    options.store = None
+    rows = {name: (name.replace(" ", "-"), [*toy, *VARIANTS[name]]) for name in options.variants}
+    ordered = options.dataset is not None
+    ablation(options, dataset, METHOD, rows, labelled=int(options.labelled), ordered=ordered)
 
 
 if __name__ == "__main__":

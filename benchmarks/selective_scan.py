@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from runners import ask
 from torch import Tensor
 
 from fewmask.allocator import keep_freed_memory
@@ -178,18 +179,6 @@ def start(options: argparse.Namespace, name: str) -> subprocess.Popen[str]:
     for key in ("length", "channels", "states", "batch", "threads", "device", "clock"):
         words += [f"--{key}", str(getattr(options, key))]
     return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def ask(child: subprocess.Popen[str], word: str | None = None) -> list[float]:
-    """Send a word to a runner and wait for its answer."""
-    assert child.stdin and child.stdout
-    if word:
-        child.stdin.write(word + "\n")
-        child.stdin.flush()
-    line = child.stdout.readline()
-    if not line:
-        raise SystemExit("a runner failed; what it said stands above")
-    return json.loads(line)
 
 
 def table(

@@ -248,6 +248,7 @@ def table(times: dict[str, list[float]], folder: Path, options: argparse.Namespa
 
 
 def main() -> None:
+    """Train the network, race, print the table; or be one of the runners."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scan", type=int, nargs=3, default=PATCH, help="voxels; each side at least the window's")
     parser.add_argument("--runners", nargs="+", choices=[*RUNNERS, "all"], default=USUAL, metavar="NAME")

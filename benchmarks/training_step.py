@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from runners import ask
+
 WAYS = ("plain", "fewmask", "bf16", "bf16 contiguous", "bf16 compiled")
 
 
@@ -116,18 +118,6 @@ def start(options: argparse.Namespace, method: str, way: str) -> subprocess.Pope
         *(["--threads", str(options.threads)] if options.threads else []),
     ]
     return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-
-def ask(child: subprocess.Popen[str], word: str | None = None) -> Any:
-    """Send a word to a runner and wait for its answer."""
-    assert child.stdin and child.stdout
-    if word:
-        child.stdin.write(word + "\n")
-        child.stdin.flush()
-    line = child.stdout.readline()
-    if not line:
-        raise SystemExit("a runner failed; what it said stands above")
-    return json.loads(line)
 
 
 # ------------------------------------------------------------------------------------------------ in the runners

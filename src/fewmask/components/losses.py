@@ -41,9 +41,16 @@ def dice_squared(
     return _dice((probabilities * target).sum(over), size, background, smooth)
 
 
-def dice_plain(probabilities: Tensor, target: Tensor, *, background: bool = True, smooth: float = 1e-5) -> Tensor:
+def dice_plain(
+    probabilities: Tensor,
+    target: Tensor,
+    *,
+    background: bool = True,
+    smooth: float = 1e-5,
+    per_sample: bool = False,
+) -> Tensor:
     """`dice_squared` without the squares: ``1 - (2 sum p y + s) / (sum p + sum y + s)``."""
-    over = _summed(probabilities, per_sample=False)
+    over = _summed(probabilities, per_sample)
     size = probabilities.sum(over) + target.sum(over)
     return _dice((probabilities * target).sum(over), size, background, smooth)
 
@@ -118,7 +125,5 @@ def dice_sums(
     """
     if counts is not None:
         probabilities, target = probabilities * counts, target * counts
-    overlap = (probabilities * target).flatten(2).sum(2)
-    first, second = (values.square() if squared else values for values in (probabilities, target))
-    size = first.flatten(2).sum(2) + second.flatten(2).sum(2)
-    return (1 - (2 * overlap + smooth) / (size + smooth)).mean()
+    dice = dice_squared if squared else dice_plain
+    return dice(probabilities, target, smooth=smooth, per_sample=True)
