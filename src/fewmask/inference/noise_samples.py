@@ -1,7 +1,7 @@
 """Predictors that start from noise: how many samples they average, and how far these lie apart.
 
 Such a predictor has the attribute ``draws`` and a method ``with_spread``: image ``(B, C, *S)`` to class probabilities and, as a last
-channel, their spread, ``(B, K + 1, *S)``. `fewmask.components.diffusion_predictor.DiffusionPredictor` is one.
+channel, their spread, ``(B, K + 1, *S)``. `fewmask.components.noise_predictor.NoiseSamplesPredictor` is one.
 """
 
 from __future__ import annotations

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fewmask.components.collapse import CollapseMonitor
-from fewmask.components.diffusion_predictor import DiffusionPredictor, PredictionConfig
 from fewmask.components.losses import dice_squared, full_precision, one_hot
 from fewmask.components.mask_diffusion import Encoding, MaskDiffusion, MaskPathway, Pathways, RoundsConfig, Start
 from fewmask.components.matching import best_order, class_overlap
+from fewmask.components.noise_predictor import NoiseSamplesPredictor, PredictionConfig
 from fewmask.components.ramps import RampConfig
 from fewmask.config import NetworkConfig, Section
 from fewmask.data.batch import Batch
@@ -185,7 +185,7 @@ class DiffusionCoTraining(Method):
         chosen = {"student": [self.student], "teacher": [self.teacher.mask], "mean": [self.student, self.teacher.mask]}
         settings = self.config.predict
         start: Start = "minus_one" if self.config.as_released else self.config.start
-        return DiffusionPredictor(chosen[settings.network], self.diffusion.schedule, settings, start)
+        return NoiseSamplesPredictor(chosen[settings.network], self.diffusion.schedule, settings, start)
 
     def mask_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """``CE`` of the class's text: ``ce_weight`` cross-entropy + ``dice_weight`` Dice loss per sample and class."""

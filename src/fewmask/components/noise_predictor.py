@@ -28,7 +28,7 @@ class PredictionConfig(Section):
     seed: int = Field(0, ge=0, description="of noise and steps, together with the window's voxels")
 
 
-class DiffusionPredictor(nn.Module):
+class NoiseSamplesPredictor(nn.Module):
     """Mean softmax over noise samples, the same at every call.
 
     Noise and steps are drawn from the window's content (see `fewmask.diffusion.content_noise`), so they differ from window to window and

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from fewmask.components.diffusion_predictor import DiffusionPredictor, PredictionConfig
 from fewmask.components.mask_diffusion import MaskPathway
+from fewmask.components.noise_predictor import NoiseSamplesPredictor, PredictionConfig
 from fewmask.diffusion import NoiseSchedule, ScheduleConfig
 from fewmask.diffusion.content_noise import content_key
 
@@ -27,7 +27,7 @@ class Echo(nn.Module):
 
 
 def predictor(factor=1.0, start="zero", **settings):
-    return DiffusionPredictor([MaskPathway(Echo(factor), 3)], SCHEDULE, PredictionConfig(**settings), start).eval()
+    return NoiseSamplesPredictor([MaskPathway(Echo(factor), 3)], SCHEDULE, PredictionConfig(**settings), start).eval()
 
 
 def images(count=5):
@@ -78,8 +78,8 @@ def test_several_steps_denoise_from_the_last_to_the_first():
 
 def test_the_mean_of_two_networks():
     pathways = [MaskPathway(Echo(factor), 3) for factor in (1.0, 3.0)]
-    both = DiffusionPredictor(pathways, SCHEDULE, PredictionConfig())(images())
-    each = [DiffusionPredictor([one], SCHEDULE, PredictionConfig())(images()) for one in pathways]
+    both = NoiseSamplesPredictor(pathways, SCHEDULE, PredictionConfig())(images())
+    each = [NoiseSamplesPredictor([one], SCHEDULE, PredictionConfig())(images()) for one in pathways]
     torch.testing.assert_close(both, (each[0] + each[1]) / 2)
 
 
