@@ -38,15 +38,11 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """
     path = folder.absolute() / NAME
     file = _take(path, wait)
-    _held.add(path)
     try:
+        _held.add(path)
         yield
     finally:
-        # Removed before it is let go: whoever takes this file afterwards sees that it is no longer in its place.
-        with contextlib.suppress(OSError):
-            path.unlink()
-        _held.discard(path)
-        file.close()
+        _let_go(path, file)
 
 
 def _take(path: Path, wait: bool) -> IO[str]:
@@ -54,20 +50,33 @@ def _take(path: Path, wait: bool) -> IO[str]:
         holder = _own_name()
         if path not in _held:  # else to open and close the file would let go of it
             file = _open(path)
-            if _try_lock(file):
-                if _is_at(path, file):
-                    _sign(file)
-                    return file
-                file.close()  # its last holder has just removed it
-                continue
-            file.seek(0)
-            holder = file.read() or "another process"
-            file.close()
+            try:
+                if _try_lock(file):
+                    if _is_at(path, file):
+                        _sign(file)
+                        return file
+                    file.close()  # its last holder has just removed it
+                    continue
+                file.seek(0)
+                holder = file.read() or "another process"
+                file.close()
+            except KeyboardInterrupt:
+                if not file.closed and _try_lock(file) and _is_at(path, file):
+                    _let_go(path, file)
+                raise
         if not wait:
             raise RunError(
                 f"{path.parent} is in use by another training ({holder}): wait until it ends, or choose another --output"
             )
         time.sleep(_PAUSE)
+
+
+def _let_go(path: Path, file: IO[str]) -> None:
+    """Removed before it is let go: whoever takes this file afterwards sees that it is no longer in its place."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+    _held.discard(path)
+    file.close()
 
 
 def _own_name() -> str:

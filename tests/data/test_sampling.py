@@ -352,11 +352,13 @@ class Slow(torch.utils.data.Dataset):
 
 def test_a_dead_loader_is_explained_where_torch_missed_the_signal():
     """Torch learns of it by the system's signal or by looking; only the signal tells it the cause."""
+    others = multiprocessing.active_children()
     loaded = batches(Slow(), 0, 50, 1)
     next(loaded)
+    [worker] = (child for child in multiprocessing.active_children() if child not in others)
     handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+        os.kill(worker.pid, signal.SIGKILL)
         said = "killed by signal: Killed .most likely the system had no memory left"
         with pytest.raises(RunError, match=said), explained_loaders():
             list(loaded)
