@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fewmask.errors import ConfigError
+
 
 def duration(seconds: float | None) -> str:
     """``"4 min 12 s"``."""
@@ -17,3 +19,21 @@ def duration(seconds: float | None) -> str:
 def count(amount: int, thing: str) -> str:
     """``"1 scan"``, ``"12 000 scans"``; the space is one that does not break and that every code page has."""
     return f"{amount:,} {thing}{'' if amount == 1 else 's'}".replace(",", "\u00a0")
+
+
+def parse_amount(text: str | None, option: str) -> int | float | None:
+    """A number of cases or a share of them: ``8``, ``0.1`` or ``10%``.
+
+    Raises:
+        ConfigError: neither.
+    """
+    if text is None:
+        return None
+    try:
+        amount = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        amount = -1
+    share = text.endswith("%") or not text.isdigit()
+    if not 0 <= amount < float("inf") or (share and amount > 1):
+        raise ConfigError(f"{option} {text!r}: give a number of cases such as 8, or a share such as 0.1 or 10%")
+    return amount if share else int(text)

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from fewmask import __version__
+from fewmask.cli import bench
 from fewmask.inference.predictor import Predictor
 
 VERBS = (
@@ -21,6 +22,7 @@ VERBS = (
     "datasets",
     "networks",
     "doctor",
+    "bench",
 )
 HEAVY = ("torch", "monai", "scipy", "nibabel", "SimpleITK", "matplotlib", "lightning_fabric")
 
@@ -106,9 +108,9 @@ def test_help_names_every_verb_in_full_sentences(cli):
     assert cli().code == 2
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [*VERBS, *(f"bench {verb.name}" for verb in bench.app.registered_commands)])
 def test_help_of_a_verb_fits_80_columns(cli, verb):
-    outcome = cli(verb, "--help")
+    outcome = cli(*verb.split(), "--help")
     assert outcome.code == 0 and f"Usage: fewmask {verb}" in outcome.out
     assert max(len(line) for line in outcome.out.splitlines()) <= 80
 

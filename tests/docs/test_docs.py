@@ -22,6 +22,13 @@ PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob
 VERBS = typer.main.get_command(app).commands
 
 
+def with_inner(commands):
+    """Verbs, and the verbs of verbs."""
+    for command in commands:
+        yield command
+        yield from with_inner(getattr(command, "commands", {}).values())
+
+
 def name_of(path):
     return path.relative_to(ROOT).as_posix()
 
@@ -65,8 +72,12 @@ def test_command_can_be_typed(words):
         assert verb in ("--help", "--version")
         return
     assert verb in VERBS, f"there is no verb {verb}"
+    command = VERBS[verb]
+    while rest and rest[0] in getattr(command, "commands", {}):  # a verb of verbs, such as bench
+        command, rest = command.commands[rest[0]], rest[1:]
+    assert not hasattr(command, "commands") or "--help" in rest, f"there is no {' '.join(words[:2])}"
     if "--help" not in rest:
-        VERBS[verb].make_context(verb, list(rest))  # raises on an unknown option, a wrong value, a missing argument
+        command.make_context(verb, list(rest))  # raises on an unknown option, a wrong value, a missing argument
     if verb == "convert":
         converter_takes(rest)
         return
@@ -101,7 +112,10 @@ def test_inline_verbs_options_and_settings_exist(page):
     text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]
     options = {
-        option for verb in VERBS.values() for param in verb.params for option in (*param.opts, *param.secondary_opts)
+        option
+        for verb in with_inner(VERBS.values())
+        for param in verb.params
+        for option in (*param.opts, *param.secondary_opts)
     }
     options |= {"--help", "--version", "--debug"}
     for span in spans:

@@ -9,6 +9,7 @@ import typer
 
 from fewmask import __version__
 from fewmask.cli import (
+    bench,
     check,
     convert,
     datasets,
@@ -42,6 +43,7 @@ app.command("train")(train.train)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
 app.command("report")(report.report)
+app.add_typer(bench.app, name="bench")
 app.command("export")(export.export)
 app.command("methods")(methods.methods)
 app.command("datasets")(datasets.datasets)

@@ -7,8 +7,6 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from fewmask.errors import ConfigError
-
 DatasetArgument = Annotated[
     Path,
     typer.Argument(
@@ -50,24 +48,6 @@ PartOption = Annotated[
     typer.Option("--part", help="Only the cases of this part of the run's split, wherever they lie. Default: all."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-
-
-def parse_amount(text: str | None, option: str) -> int | float | None:
-    """A number of cases or a share of them: ``8``, ``0.1`` or ``10%``.
-
-    Raises:
-        ConfigError: neither.
-    """
-    if text is None:
-        return None
-    try:
-        amount = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        amount = -1
-    share = text.endswith("%") or not text.isdigit()
-    if not 0 <= amount < float("inf") or (share and amount > 1):
-        raise ConfigError(f"{option} {text!r}: give a number of cases such as 8, or a share such as 0.1 or 10%")
-    return amount if share else int(text)
 
 
 def gather_changes(assignments: list[str], **sections: dict[str, Any]) -> dict[str, Any]:

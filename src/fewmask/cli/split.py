@@ -14,9 +14,9 @@ from fewmask.cli.options import (
     LabelledOption,
     ListsOption,
     ProtocolOption,
-    parse_amount,
 )
 from fewmask.errors import ConfigError
+from fewmask.words import parse_amount
 
 if TYPE_CHECKING:
     from fewmask.data.dataset import Dataset

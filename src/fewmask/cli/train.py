@@ -16,11 +16,11 @@ from fewmask.cli.options import (
     ListsOption,
     ProtocolOption,
     gather_changes,
-    parse_amount,
 )
 from fewmask.cli.progress import TrainingBar, counting
 from fewmask.cli.split import protocol_split
 from fewmask.errors import ConfigError
+from fewmask.words import parse_amount
 
 if TYPE_CHECKING:
     from fewmask.config import Experiment

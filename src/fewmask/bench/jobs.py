@@ -1,0 +1,252 @@
+"""From a suite to its jobs: one a run folder, with all that the run is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fewmask.bench.suite import NOTES, Suite, SuiteData, SuiteMethod, nested
+from fewmask.config import Experiment, MethodSection, load_experiment, merge
+from fewmask.data.protocols.shelf import find_protocol, protocol_settings
+from fewmask.data.protocols.split import protocol_split
+from fewmask.data.split import Split
+from fewmask.errors import ConfigError
+from fewmask.methods import method_config
+from fewmask.recipes import recipe_path
+from fewmask.run_folder import RunFolder, flatten
+from fewmask.words import parse_amount
+
+if TYPE_CHECKING:
+    from fewmask.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How a job's split is made from its data set.
+
+    Attributes:
+        labelled: the budget.
+        val: its part for validation; None: nothing, or as the protocol has it.
+        seed: of the choice; None: the published order.
+        protocol: that it follows.
+        lists: of the protocol's data set.
+    """
+
+    labelled: str
+    val: str | None
+    seed: int | None
+    protocol: str | None = None
+    lists: str | None = None
+
+    def split(self, dataset: Dataset) -> Split:
+        """The split.
+
+        Raises:
+            ConfigError: an amount is out of range.
+            DataError: the data set does not hold what the protocol names, or too little.
+        """
+        labelled, val = parse_amount(self.labelled, "labelled"), parse_amount(self.val, "val")
+        if self.protocol:
+            return protocol_split(dataset, self.protocol, labelled, val, lists=self.lists, seed=self.seed)
+        return dataset.split(labelled=labelled, validation=val or 0, seed=self.seed or 0, ordered=self.seed is None)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run stands in a comparison.
+
+    Attributes:
+        data: name of the data set in the suite.
+        labelled: the budget as the suite has it.
+        label: the method's row.
+        seed: of the run.
+    """
+
+    data: str
+    labelled: str
+    label: str
+    seed: int
+
+    @property
+    def path(self) -> Path:
+        """Such as ``la/4/cps-seed0``, below the output."""
+        return Path(self.data, self.labelled.replace("%", "percent"), f"{self.label}-seed{self.seed}")
+
+    def __str__(self) -> str:
+        """The same as text."""
+        return self.path.as_posix()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a comparison.
+
+    Attributes:
+        place: data set, labelled count, method and seed.
+        folder: the run folder.
+        notes: where its log and its state lie.
+        experiment: the settings.
+        rule: how its split is made.
+        starts_from: settings that hold the folder of another run, and that folder.
+        also: metrics to score beside the usual ones.
+    """
+
+    place: Place
+    folder: Path
+    notes: Path
+    experiment: Experiment
+    rule: SplitRule
+    starts_from: dict[str, Path]
+    also: tuple[str, ...]
+
+    @property
+    def devices(self) -> int:
+        """Processes that train it."""
+        return self.experiment.train.devices
+
+    @property
+    def scored(self) -> bool:
+        """Whether the last file of the work is there."""
+        return (self.folder / "predictions" / "summary.json").is_file()
+
+    def as_found(self) -> Experiment:
+        """The settings as they would stand in the run folder that is there already.
+
+        What only the data decide, and where the run lies that it starts from, is taken from there.
+        """
+        run = RunFolder(self.folder).experiment()
+        asked = self.experiment
+        method = MethodSection(name=asked.method.name, **method_config(asked.method).model_dump(mode="json"))
+        values = merge(asked.model_dump(mode="json"), {"method": method.model_dump(mode="json")})
+        found = flatten(run.model_dump(mode="json"))
+        for key, open_value in (("sampling.patch_size", None), ("preprocess.spacing", "median")):
+            if flatten(values)[key] == open_value:
+                values = merge(values, nested({key: found[key]}))
+        for key in self.starts_from:
+            if found.get(key) is not None:
+                values = merge(values, nested({key: found[key]}))
+        return load_experiment(changes=values)
+
+    def check_same(self, split: Split | None = None) -> None:
+        """Refuse a run folder that was made with other settings, or of another split.
+
+        Args:
+            split: the one of now; None: it is not looked at.
+
+        Raises:
+            ConfigError: says what differs.
+            RunError: the folder is damaged.
+        """
+        run = RunFolder(self.folder)
+        if run.started:
+            run.check_same(self.as_found(), run.split() if split is None else split)
+
+
+def expand(suite: Suite, output: Path) -> list[Job]:
+    """The jobs of a suite: data sets, labelled counts, seeds, methods, from the outermost to the innermost.
+
+    Args:
+        suite: the comparison.
+        output: folder of the run folders.
+
+    Raises:
+        ConfigError: a method, recipe, protocol or setting is not valid.
+    """
+    return [
+        _job(suite, output, Place(name, labelled, method.label, seed), method)
+        for name, data in suite.data.items()
+        for labelled in data.labelled
+        for seed in suite.seeds
+        for method in suite.methods
+        if _runs(data, method, labelled)
+    ]
+
+
+def run_folders(suite: Suite, output: Path) -> list[Path]:
+    """The run folders of a suite whose work is done, in the order of `expand`.
+
+    Raises:
+        ConfigError: the suite is not valid, or a run was made with other settings.
+    """
+    done = [job for job in expand(suite, output) if job.scored]
+    for job in done:
+        job.check_same()
+    return [job.folder for job in done]
+
+
+def _runs(data: SuiteData, method: SuiteMethod, labelled: str) -> bool:
+    if data.methods is not None and method.label not in data.methods:
+        return False
+    return not any(some.skip and some.applies(method.label, labelled) for some in data.exceptions)
+
+
+def _job(suite: Suite, output: Path, place: Place, method: SuiteMethod) -> Job:
+    data = suite.data[place.data]
+    sources = {key: _first(suite, place.data, label) for key, label in method.starts_from.items()}
+    starts = {key: (output / source.path).resolve() for key, source in sources.items() if source != place}
+    changes: dict[str, Any] = {"method": {"name": method.name}}
+    for settings in _settings(suite, data, method, place.labelled):
+        changes = merge(changes, nested(settings))
+    changes = merge(changes, {"train": {"seed": place.seed}})
+    changes = merge(changes, nested({key: str(folder) for key, folder in starts.items()}))
+    if data.protocol:
+        changes = merge(protocol_settings(data.protocol), changes)
+    experiment = load_experiment(_recipe(method.recipe or data.recipe, method.name, place.labelled), changes)
+    method_config(experiment.method)
+    seed = None if _is_ordered(data) else place.seed
+    return Job(
+        place,
+        output / place.path,
+        output / NOTES / place.path,
+        experiment,
+        SplitRule(place.labelled, data.val, seed, data.protocol, data.lists),
+        starts,
+        suite.also,
+    )
+
+
+def _settings(suite: Suite, data: SuiteData, method: SuiteMethod, labelled: str) -> Iterator[dict[str, Any]]:
+    """From the most general to the most special."""
+    if suite.unit:
+        yield {"evaluation.unit": suite.unit}
+    yield suite.set
+    yield data.set
+    yield method.set
+    for some in data.exceptions:
+        if some.applies(method.label, labelled):
+            yield some.set
+
+
+def _first(suite: Suite, name: str, label: str) -> Place:
+    """The first run of a label on a data set.
+
+    Raises:
+        ConfigError: it has none there.
+    """
+    data = suite.data[name]
+    method = next(method for method in suite.methods if method.label == label)
+    for labelled in data.labelled:
+        if _runs(data, method, labelled):
+            return Place(name, labelled, label, suite.seeds[0])
+    raise ConfigError(f"suite {suite.name}: runs on {name} start from {label!r}, which does not run there")
+
+
+def _is_ordered(data: SuiteData) -> bool:
+    if data.ordered is not None or not data.protocol:
+        return bool(data.ordered)
+    known, protocol = find_protocol(data.protocol)
+    lists = data.lists or protocol.lists
+    return lists in known.lists and known.lists[lists].ordered and not protocol.drawn
+
+
+def _recipe(names: tuple[str, ...], method: str, labelled: str) -> Path:
+    """The first recipe that is there; the error is that of the last."""
+    wanted = [name.replace("{method}", method).replace("{labelled}", labelled) for name in names]
+    for name in wanted[:-1]:
+        try:
+            return recipe_path(name)
+        except ConfigError:
+            continue
+    return recipe_path(wanted[-1])
