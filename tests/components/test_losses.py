@@ -6,14 +6,14 @@ import torch
 
 from fewmask.components.losses import (
     cross_pseudo_loss,
-    dice_plain,
-    dice_squared,
-    dice_sums,
+    dice_loss,
     masked_mean,
     one_hot,
     softmax_mse,
     supervised_loss,
 )
+
+PLAIN = {"squared": False, "per_sample": True}
 
 
 def random_logits(shape, seed=0):
@@ -48,30 +48,30 @@ def test_one_hot_puts_the_class_axis_second():
     assert one_hot(labels, 3).dtype == torch.float32
 
 
-def test_dice_squared_by_hand():
+def test_dice_loss_by_hand():
     # Foreground: overlap 0.5 + 1 = 1.5, sizes 0.25 + 1 + 0.25 = 1.5 and 2; background: overlap 0.5, sizes 0.5 and 1.
     p = torch.tensor([[[0.5, 0.0, 0.5], [0.5, 1.0, 0.5]]])
     y = torch.tensor([[[0.0, 0.0, 1.0], [1.0, 1.0, 0.0]]])
     foreground, background = 1 - 3 / 3.5, 1 - 1 / 1.5
-    assert dice_squared(p, y, background=False).item() == pytest.approx(foreground, abs=1e-5)
-    assert dice_squared(p, y).item() == pytest.approx((foreground + background) / 2, abs=1e-5)
+    assert dice_loss(p, y, background=False).item() == pytest.approx(foreground, abs=1e-5)
+    assert dice_loss(p, y).item() == pytest.approx((foreground + background) / 2, abs=1e-5)
 
 
 def test_both_dice_losses_and_the_cross_entropy_of_four_voxels():
     foreground = torch.tensor([0.9, 0.2, 0.6, 0.3])
     p, labels = torch.stack([1 - foreground, foreground])[None], torch.tensor([[1, 0, 1, 0]])
-    assert dice_plain(p, one_hot(labels, 2)).item() == pytest.approx(0.25, abs=1e-5)
-    assert dice_plain(p, one_hot(labels, 2), background=False).item() == pytest.approx(0.25, abs=1e-5)
-    assert dice_squared(p, one_hot(labels, 2), background=False).item() == pytest.approx(0.090909, abs=1e-5)
+    assert dice_loss(p, one_hot(labels, 2), squared=False).item() == pytest.approx(0.25, abs=1e-5)
+    assert dice_loss(p, one_hot(labels, 2), squared=False, background=False).item() == pytest.approx(0.25, abs=1e-5)
+    assert dice_loss(p, one_hot(labels, 2), background=False).item() == pytest.approx(0.090909, abs=1e-5)
     ce, dice = supervised_loss(p.log(), labels, squared=False)
     assert ce.item() == pytest.approx(0.299001, abs=1e-6)
     assert dice.item() == pytest.approx(0.25, abs=1e-5)
 
 
-def test_dice_squared_of_an_absent_class_is_finite():
+def test_dice_loss_of_an_absent_class_is_finite():
     p = torch.zeros(1, 3, 4)
     p[:, 0] = 1
-    assert dice_squared(p, one_hot(torch.zeros(1, 4, dtype=torch.int64), 3)).item() == pytest.approx(0, abs=1e-6)
+    assert dice_loss(p, one_hot(torch.zeros(1, 4, dtype=torch.int64), 3)).item() == pytest.approx(0, abs=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 3, 5), (2, 3, 2, 3, 4)])
@@ -127,38 +127,38 @@ def test_no_gradient_flows_into_the_pseudo_labels():
 def test_dice_per_sample_of_a_background_only_image():
     """Both terms count, though the batch holds one class: 25 / 126 and 25 / 26."""
     logits, labels = torch.zeros(1, 2, 10, 10), torch.zeros(1, 10, 10, dtype=torch.int64)
-    both = dice_squared(logits.softmax(1), one_hot(labels, 2), smooth=1.0, per_sample=True)
+    both = dice_loss(logits.softmax(1), one_hot(labels, 2), smooth=1.0, per_sample=True)
     assert both.item() == pytest.approx((0.198413 + 0.961538) / 2, abs=1e-6)
-    foreground = dice_squared(logits.softmax(1), one_hot(labels, 2), smooth=1.0, per_sample=True, background=False)
+    foreground = dice_loss(logits.softmax(1), one_hot(labels, 2), smooth=1.0, per_sample=True, background=False)
     assert foreground.item() == pytest.approx(0.961538, abs=1e-6)
 
 
 def test_dice_per_sample_is_the_mean_over_samples():
     p = random_logits((3, 2, 5, 4)).softmax(1)
     y = one_hot(torch.arange(60).reshape(3, 5, 4) % 2, 2)
-    each = [dice_squared(p[n : n + 1], y[n : n + 1], smooth=1.0) for n in range(3)]
-    assert dice_squared(p, y, smooth=1.0, per_sample=True).item() == pytest.approx(sum(map(float, each)) / 3)
+    each = [dice_loss(p[n : n + 1], y[n : n + 1], smooth=1.0) for n in range(3)]
+    assert dice_loss(p, y, smooth=1.0, per_sample=True).item() == pytest.approx(sum(map(float, each)) / 3)
 
 
 def test_dice_of_each_sample_by_hand():
     whole, half = torch.ones(1, 1, 4, 4), torch.full((1, 1, 4, 4), 0.5)
     left = torch.zeros(1, 1, 4, 4)
     left[..., :2] = 1
-    assert float(dice_sums(left, left)) == pytest.approx(0, abs=1e-6)
-    assert float(dice_sums(left, 1 - left)) > 0.9999
-    assert float(dice_sums(half, whole)) == pytest.approx(1 / 3, abs=1e-5)
-    assert float(dice_sums(half, half)) == pytest.approx(0.5, abs=1e-5)
-    assert float(dice_sums(half, half, squared=True)) == pytest.approx(0, abs=1e-5)
+    assert float(dice_loss(left, left, **PLAIN)) == pytest.approx(0, abs=1e-6)
+    assert float(dice_loss(left, 1 - left, **PLAIN)) > 0.9999
+    assert float(dice_loss(half, whole, **PLAIN)) == pytest.approx(1 / 3, abs=1e-5)
+    assert float(dice_loss(half, half, **PLAIN)) == pytest.approx(0.5, abs=1e-5)
+    assert float(dice_loss(half, half, per_sample=True)) == pytest.approx(0, abs=1e-5)
     empty = torch.zeros_like(left)
-    assert float(dice_sums(empty, empty)) == 0.0
+    assert float(dice_loss(empty, empty, **PLAIN)) == 0.0
     unequal = torch.cat([left, empty]), torch.cat([whole, empty])
-    assert float(dice_sums(*unequal)) == pytest.approx((1 - 16 / 24) / 2, abs=1e-5), "samples, not their pool"
+    assert float(dice_loss(*unequal, **PLAIN)) == pytest.approx((1 - 16 / 24) / 2, abs=1e-5), "samples, not their pool"
 
 
 def test_dice_where_pixels_count():
     truth, counts = torch.tensor([[[[1.0, 1.0, 0.0]]]]), torch.tensor([[[[1.0, 0.0, 1.0]]]])
     found = torch.tensor([[[[1.0, 0.0, 0.0]]]], requires_grad=True)
-    loss = dice_sums(found, truth, counts=counts)
+    loss = dice_loss(found, truth, counts=counts, **PLAIN)
     loss.backward()
     assert loss.item() == pytest.approx(0, abs=1e-6)
     assert found.grad[..., 1] == 0

@@ -24,17 +24,13 @@ class EntropyMinimisation(Method):
 
     idea = "be sure of the unlabelled"
 
-    def __init__(self, task, config, network):
-        super().__init__(task, config, network)
+    def build(self):
         self.network = self.build_network()
 
     def forward(self, batch, progress):
-        logits, count = self.network(batch.images), len(batch.labels)
-        step = self.supervised(logits[:count], batch.labels)
-        uncertainty = entropy(logits[count:].softmax(1)).mean()
-        step.loss = step.loss + self.config.entropy.at(progress) * uncertainty
-        step.logs["entropy"] = uncertainty.detach()
-        return step
+        logits = self.network(batch.images)
+        uncertainty = entropy(logits[len(batch.labels) :].softmax(1)).mean()
+        return self.supervised(logits, batch.labels).add("entropy", uncertainty, self.config.entropy.at(progress))
 
     def predictor(self):
         return SoftmaxPredictor(self.network)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from fewmask.components.losses import dice_squared, one_hot
+from fewmask.components.losses import dice_loss, one_hot
 from fewmask.config import MethodSection
 from fewmask.data.dataset import Dataset
 from fewmask.data.split import Split
@@ -181,7 +181,7 @@ def test_the_whole_loss_by_hand():
     batch = small_batch(method.task)
 
     def ce(logits, labels):
-        dice = dice_squared(logits.softmax(1), one_hot(labels, 3), smooth=1.0, per_sample=True)
+        dice = dice_loss(logits.softmax(1), one_hot(labels, 3), smooth=1.0, per_sample=True)
         return F.cross_entropy(logits, labels) + dice
 
     torch.manual_seed(5)
@@ -252,7 +252,7 @@ def test_what_the_release_trains():
 
 
 def halved_dice(logits, labels):
-    return dice_squared((logits / 2).softmax(1), one_hot(labels, 2), smooth=1.0, per_sample=True)
+    return dice_loss((logits / 2).softmax(1), one_hot(labels, 2), smooth=1.0, per_sample=True)
 
 
 # ------------------------------------------------------------------------------------------------------------ settings

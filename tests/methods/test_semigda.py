@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fewmask.components.losses import dice_sums, one_hot
+from fewmask.components.losses import dice_loss, one_hot
 from fewmask.config import MethodSection
 from fewmask.data.dataset import Dataset
 from fewmask.data.split import Split
@@ -147,9 +147,10 @@ def test_the_whole_loss_is_the_sum_of_its_terms():
         code.memberships(code.to_level(branches.decode(n, f))) for n, f in zip(("image", "mask"), found, strict=True)
     )
     truth, weight = one_hot(batch.labels, 3), 0.1 * math.exp(-5 * 0.02**2)
-    wanted = dice_sums(p[:2], truth) + dice_sums(q[:2], truth)
+    plain = {"squared": False, "per_sample": True}
+    wanted = dice_loss(p[:2], truth, **plain) + dice_loss(q[:2], truth, **plain)
     wanted = wanted + F.mse_loss(z_m[:2], z_g) + F.mse_loss(z_r[:2], z_g)
-    wanted = wanted + weight * (F.mse_loss(z_m[2:], z_r[2:]) + 2 * dice_sums(p[2:], q[2:]))
+    wanted = wanted + weight * (F.mse_loss(z_m[2:], z_r[2:]) + 2 * dice_loss(p[2:], q[2:], **plain))
     assert step.loss.item() == pytest.approx(wanted.item(), rel=1e-5)
 
 

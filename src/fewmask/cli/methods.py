@@ -50,7 +50,9 @@ def _list(as_json: bool) -> None:
             "name": n,
             "family": METHODS[n].family,
             "year": METHODS[n].year,
+            "networks": METHODS[n].networks,
             "dims": list(METHODS[n].spatial_dims),
+            "cost": METHODS[n].cost,
             "idea": METHODS[n].idea,
         }
         for n in METHODS
@@ -58,12 +60,13 @@ def _list(as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    table = Table("method", "family", "year", "dimensions", "idea")
+    table = Table("method", "family", "year", "networks", "dims", "cost", show_lines=True)
     for row in rows:
-        table.add_row(
-            row["name"], row["family"], str(row["year"]), ", ".join(f"{d}D" for d in row["dims"]), row["idea"]
-        )
+        name, dims = f"{row['name']}\n{row['idea']}", ", ".join(f"{d}D" for d in row["dims"])
+        cost = "" if row["cost"] is None else f"{row['cost']:.1f}"
+        table.add_row(name, row["family"], str(row["year"]), row["networks"], dims, cost)
     console().print(table)
+    say("cost: multiply-adds of a training step, as a multiple of those of supervised")
     say_next("fewmask", "methods", "show", "ua-mt")
 
 
@@ -72,6 +75,8 @@ def _show(name: str, kind: type[Method], as_json: bool) -> None:
         "name": name,
         "family": kind.family,
         "year": kind.year,
+        "networks": kind.networks,
+        "cost": kind.cost,
         "card": inspect.getdoc(kind),
         "settings": settings(kind),
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from pydantic import Field
@@ -52,6 +52,18 @@ class Step:
     loss: Tensor
     logs: dict[str, Tensor | float] = field(default_factory=dict)
     images: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, name: str, term: Tensor, weight: float) -> Self:
+        """Add ``weight * term`` to the loss; the log has ``name``, the term without its weight, and ``name_weight``."""
+        self.loss = self.loss + weight * term
+        self.logs |= {name: term.detach(), f"{name}_weight": weight}
+        return self
+
+    def join(self, other: Step, suffix: str) -> Self:
+        """Add another network's loss; its logs go by their names with a suffix."""
+        self.loss = self.loss + other.loss
+        self.logs |= {f"{name}_{suffix}": value for name, value in other.logs.items()}
+        return self
 
 
 @dataclass(frozen=True)
@@ -135,6 +147,10 @@ class Method(nn.Module):
         family: its family, as ``fewmask methods`` prints it.
         year: when it was published.
         idea: itself in one line.
+        released: what ``as_released: true`` sets, for methods whose config has that field.
+        networks: what it trains and keeps beside it, in a few words.
+        cost: multiply-adds of a training step with its default settings, forward and backward, as a multiple of those of
+            ``supervised``, which sees the labelled half of the batch alone; in 2D where the method has 2D.
     """
 
     Config: ClassVar[type[MethodConfig]] = MethodConfig
@@ -144,12 +160,19 @@ class Method(nn.Module):
     family: ClassVar[str] = ""
     year: ClassVar[int] = 0
     idea: ClassVar[str] = ""
+    networks: ClassVar[str] = "1"
+    released: ClassVar[Mapping[str, Any]] = {}
+    cost: ClassVar[float | None] = None
 
     def __init__(self, task: Task, config: MethodConfig, network: NetworkConfig) -> None:
         super().__init__()
         self.task = task
-        self.config = config
+        self.config = config.model_copy(update=self.released) if getattr(config, "as_released", False) else config
         self.network_config = network
+        self.build()
+
+    def build(self) -> None:
+        """Make the networks and what else is kept, from `task`, `config` and `network_config`; called once, when these are set."""
 
     def build_network(self, name: str | None = None, **options: Any) -> Network:
         """A fresh network of the configured kind, or of another kind by name: image ``(B, C, *S)`` to logits ``(B, K, *S)``."""
@@ -183,8 +206,13 @@ class Method(nn.Module):
         raise TypeError(f"{type(self).__name__} must define predictor()")
 
     def supervised(self, logits: Tensor, labels: Tensor) -> Step:
-        """The supervised loss of the shared settings, logged as ``ce`` and ``dice_loss``."""
-        config = self.config
+        """The supervised loss of the shared settings, logged as ``ce`` and ``dice_loss``.
+
+        Args:
+            logits: ``(B, K, *S)``, the labelled patches' first; what comes behind them does not count.
+            labels: ``(B_l, *S)``.
+        """
+        config, logits = self.config, logits[: len(labels)]
         ce, dice = supervised_loss(logits, labels, background=config.dice_background, squared=config.dice_squared)
         return Step(config.ce_weight * ce + config.dice_weight * dice, {"ce": ce.detach(), "dice_loss": dice.detach()})
 

@@ -9,11 +9,9 @@ from torch import nn
 
 from fewmask.components.losses import cross_pseudo_loss
 from fewmask.components.ramps import RampConfig
-from fewmask.config import NetworkConfig
 from fewmask.data.batch import Batch
 from fewmask.methods.base import Method, MethodConfig, Progress, Step, pair_predictor, register
 from fewmask.networks import initialise
-from fewmask.task import Task
 
 
 @register("cps")
@@ -45,12 +43,14 @@ class CrossPseudoSupervision(Method):
     config: Config
     family = "cross supervision"
     year = 2021
+    networks = "2"
+    cost = 4.0
     idea = "two networks, unlike at birth, take each other's hard predictions as labels"
 
-    def __init__(self, task: Task, config: Config, network: NetworkConfig) -> None:
-        super().__init__(task, config, network)
+    def build(self) -> None:
+        """Two networks, drawn one after the other."""
         self.first, self.second = self.build_network(), self.build_network()
-        if config.initialisation == "kaiming-xavier":
+        if self.config.initialisation == "kaiming-xavier":
             initialise(self.first, "kaiming")
             initialise(self.second, "xavier")
 
@@ -58,15 +58,10 @@ class CrossPseudoSupervision(Method):
         """Both supervised losses plus the ramped cross pseudo-label loss."""
         first, second = self.first(batch.images), self.second(batch.images)
         count = len(batch.labels)
-        step, other = self.supervised(first[:count], batch.labels), self.supervised(second[:count], batch.labels)
+        step = self.supervised(first, batch.labels).join(self.supervised(second, batch.labels), "second")
         start = 0 if self.config.include_labelled else count
-        cross = cross_pseudo_loss(first[start:], second[start:])
-        weight = self.config.cross.at(progress)
-        step.loss = step.loss + other.loss + weight * cross
-        step.logs |= {"ce_second": other.logs["ce"], "dice_loss_second": other.logs["dice_loss"]}
+        step.add("cross", cross_pseudo_loss(first[start:], second[start:]), self.config.cross.at(progress))
         step.logs |= {
-            "cross": cross.detach(),
-            "cross_weight": weight,
             "agreement": (first[count:].argmax(1) == second[count:].argmax(1)).float().mean(),
             "pseudo_foreground": (first[count:].argmax(1) > 0).float().mean(),
         }

@@ -12,13 +12,11 @@ from fewmask.components.collapse import CollapseMonitor
 from fewmask.components.label_propagation import LabelPropagation, PropagationConfig
 from fewmask.components.memory_bank import BankConfig
 from fewmask.components.ramps import RampConfig
-from fewmask.config import NetworkConfig
 from fewmask.data.batch import Batch
 from fewmask.diffusion import DiffusionPredictor, LabelDiffusion, LabelDiffusionConfig, ddim, evenly_spaced
 from fewmask.methods.base import Method, MethodConfig, Progress, SoftmaxPredictor, Step, register
 from fewmask.networks.base import NetworkOutput
 from fewmask.networks.high_frequency_mamba import HFMConfig
-from fewmask.task import Task
 
 EPOCHS = RampConfig(weight=1.0, steps=300)
 
@@ -77,10 +75,13 @@ class DiffCL(Method):
     config: Config
     family = "cross supervision"
     year = 2025
+    networks = "2, one diffusion"
+    cost = 5.8
     idea = "a diffusion and a convolution network exchange labels, memory contrast, high-frequency Mamba"
 
-    def __init__(self, task: Task, config: Config, network: NetworkConfig) -> None:
-        super().__init__(task, config, network)
+    def build(self) -> None:
+        """Both networks, the diffusion, the contrast with its memory where it counts."""
+        task, config, network = self.task, self.config, self.network_config
         kind, classes = network.name or "vnet", task.num_classes
         self.cs = self.build_network(kind, hfm=config.hfm)
         self.ds = self.build_network(kind, in_channels=task.in_channels + classes, time=True)
@@ -101,14 +102,14 @@ class DiffCL(Method):
         ds = self._denoise(batch.images, torch.cat([batch.labels, labels_c[count:]]), t.to(z_c.device))
         z_d = ds.logits[0].float()
         labels_d = z_d.detach().argmax(1) if config.pseudo_from == "pass" else self._from_noise(batch.images)
-        step, other = self.supervised(z_c[:count], batch.labels), self.supervised(z_d[:count], batch.labels)
-        step.logs |= {"ce_ds": other.logs["ce"], "dice_loss_ds": other.logs["dice_loss"], "t": t.float().mean()}
+        step = self.supervised(z_c, batch.labels).join(self.supervised(z_d, batch.labels), "ds")
+        step.logs["t"] = t.float().mean()
         start = 0 if config.include_labelled else count
         cross_ds = self.supervised(z_d[start:], labels_c[start:]).loss
         cross_cs = self.supervised(z_c[start:], labels_d[start:]).loss
         mu1, mu2 = config.cross_ds.at(progress), config.cross_cs.at(progress)
         step.logs |= {"cross_ds": cross_ds.detach(), "cross_cs": cross_cs.detach(), "mu1": mu1, "mu2": mu2}
-        step.loss = step.loss + other.loss + mu1 * cross_ds + mu2 * cross_cs
+        step.loss = step.loss + mu1 * cross_ds + mu2 * cross_cs
         if self.propagation is not None:
             self._remember(self.propagation, ds, batch)
             if progress.iteration >= config.propagation.start * progress.iterations:

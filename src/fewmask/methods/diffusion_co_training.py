@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from fewmask.components.collapse import CollapseMonitor
-from fewmask.components.losses import dice_squared, full_precision, one_hot
+from fewmask.components.losses import dice_loss, full_precision, one_hot
 from fewmask.components.mask_diffusion import Encoding, MaskDiffusion, MaskPathway, Pathways, RoundsConfig, Start
 from fewmask.components.matching import best_order, class_overlap
 from fewmask.components.noise_predictor import NoiseSamplesPredictor, PredictionConfig
@@ -103,6 +103,8 @@ class DiffusionCoTraining(Method):
     matched: Tensor
     family = "diffusion"
     year = 2026
+    networks = "1 + teacher, diffusion"
+    cost = 24.1
     idea = "masks found in noise: a teacher pre-trained on images alone, then teacher and student teach each other"
 
     def __init__(self, task: Task, config: Config, network: NetworkConfig) -> None:
@@ -196,7 +198,7 @@ class DiffusionCoTraining(Method):
         logits = full_precision(logits) * (0.5 if self.config.as_released else 1.0)
         truth, background = one_hot(labels, logits.shape[1]), self.config.dice_background
         ce = F.cross_entropy(logits, labels)
-        dice = dice_squared(logits.softmax(1), truth, background=background, smooth=1.0, per_sample=True)
+        dice = dice_loss(logits.softmax(1), truth, background=background, smooth=1.0, per_sample=True)
         total = self.config.ce_weight * ce + self.config.dice_weight * dice
         return Step(total, {"ce": ce.detach(), "dice_loss": dice.detach()})
 

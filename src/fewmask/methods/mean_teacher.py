@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from fewmask.components.ema import Teacher
 from fewmask.components.losses import softmax_mse
 from fewmask.components.noise import consistency_noise
 from fewmask.components.ramps import RampConfig
-from fewmask.config import NetworkConfig
 from fewmask.data.batch import Batch
 from fewmask.methods.base import Method, MethodConfig, Progress, SoftmaxPredictor, Step, register
-from fewmask.task import Task
 
 
 @register("mean-teacher")
@@ -47,24 +45,26 @@ class MeanTeacher(Method):
     config: Config
     family = "mean teacher"
     year = 2017
+    networks = "1 + teacher"
+    cost = 2.3
     idea = "agree with the moving average of one's own weights under input noise"
 
-    def __init__(self, task: Task, config: Config, network: NetworkConfig) -> None:
-        super().__init__(task, config, network)
+    def build(self) -> None:
+        """The student, and a teacher that starts as its copy."""
         self.student = self.build_network()
-        self.teacher = Teacher(self.student, config.ema_decay)
+        self.teacher = Teacher(self.student, self.config.ema_decay)
 
     def forward(self, batch: Batch, progress: Progress) -> Step:
         """Supervised loss plus the ramped consistency loss."""
         logits = self.student(batch.images)
-        count = len(batch.labels)
-        step = self.supervised(logits[:count], batch.labels)
+        step = self.supervised(logits, batch.labels)
         target = self.teacher(consistency_noise(batch.unlabelled, self.config.noise))
-        consistency = softmax_mse(logits[count:], target).mean()
-        weight = self.config.consistency.at(progress)
-        step.loss = step.loss + weight * consistency
-        step.logs |= {"consistency": consistency.detach(), "consistency_weight": weight}
-        return step
+        consistency = self.compare(logits[len(batch.labels) :], target, batch.unlabelled, progress, step)
+        return step.add("consistency", consistency, self.config.consistency.at(progress))
+
+    def compare(self, student: Tensor, teacher: Tensor, images: Tensor, progress: Progress, step: Step) -> Tensor:
+        """The consistency loss of two networks' unlabelled logits ``(B_u, K, *S)``; what a variant of mean teacher replaces."""
+        return softmax_mse(student, teacher).mean()
 
     def after_step(self, progress: Progress) -> None:
         """Moves the teacher towards the student."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from fewmask.components.autoencoding import reconstruct, round_trip, warn_if_lossy
 from fewmask.components.box_mix import exchange, random_box
 from fewmask.components.latent_branches import BRANCHES, BranchName, BranchPredictor, LatentBranches, MaskLatent
-from fewmask.components.losses import dice_sums, one_hot
+from fewmask.components.losses import dice_loss, one_hot
 from fewmask.components.mask_codes import MaskCode, confident_part
 from fewmask.components.random_masks import random_masks
 from fewmask.config import NetworkConfig
@@ -49,12 +49,13 @@ class SemiGDA(Method):
     spatial_dims = (2,)
     family = "generative"
     year = 2026
+    released = RELEASED
+    networks = "2 branches, autoencoder"
+    cost = 32.1
     idea = "masks as images in a frozen autoencoder's latent space, found by a mapping and an encoder that agree"
 
     def __init__(self, task: Task, config: SemiGDAConfig, network: NetworkConfig) -> None:
         super().__init__(task, config, network)
-        if config.as_released:
-            self.config = config.model_copy(update=RELEASED)
         self.code = MaskCode(task.num_classes, config.codes)
         self.branches = LatentBranches(
             autoencoder := Autoencoder(config.autoencoder),
@@ -268,7 +269,8 @@ class SemiGDA(Method):
     def _dice(self, shares: Tensor, target: Tensor, counts: Tensor | None = None) -> Tensor:
         """Of the foreground alone for two classes, unless asked for."""
         first = 1 if self.task.num_classes == 2 and not self.config.dice_background else 0
-        return dice_sums(shares[:, first:], target[:, first:], counts=counts, squared=self.config.dice_squared)
+        squared = self.config.dice_squared
+        return dice_loss(shares[:, first:], target[:, first:], squared=squared, per_sample=True, counts=counts)
 
     def _agreement(self, image: Tensor, mask: Tensor) -> Tensor:
         """Ls_u."""

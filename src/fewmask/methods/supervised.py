@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from fewmask.config import NetworkConfig
 from fewmask.data.batch import Batch
-from fewmask.methods.base import Method, MethodConfig, Progress, SoftmaxPredictor, Step, register
-from fewmask.task import Task
+from fewmask.methods.base import Method, Progress, SoftmaxPredictor, Step, register
 
 
 @register("supervised")
@@ -27,10 +25,11 @@ class Supervised(Method):
     uses_unlabelled = False
     family = "single network"
     year = 2015
+    cost = 1.0
     idea = "Dice and cross-entropy on the labelled scans alone: the baseline"
 
-    def __init__(self, task: Task, config: MethodConfig, network: NetworkConfig) -> None:
-        super().__init__(task, config, network)
+    def build(self) -> None:
+        """One network."""
         self.network = self.build_network()
 
     def forward(self, batch: Batch, progress: Progress) -> Step:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 
 from pydantic import Field
+from torch import Tensor
 
 from fewmask.components.losses import masked_mean, softmax_mse
-from fewmask.components.noise import consistency_noise
 from fewmask.components.ramps import gaussian_rampup
 from fewmask.components.uncertainty import entropy, monte_carlo_softmax
-from fewmask.data.batch import Batch
 from fewmask.methods.base import Progress, Step, register
 from fewmask.methods.mean_teacher import MeanTeacher
 
@@ -40,25 +39,15 @@ class UncertaintyAwareMeanTeacher(MeanTeacher):
 
     config: Config
     year = 2019
+    cost = 5.0
     idea = "mean teacher whose consistency counts only where Monte-Carlo dropout finds the teacher certain"
 
-    def forward(self, batch: Batch, progress: Progress) -> Step:
-        """Supervised loss plus the ramped, masked consistency loss."""
-        logits = self.student(batch.images)
-        count = len(batch.labels)
-        step = self.supervised(logits[:count], batch.labels)
-        target = self.teacher(consistency_noise(batch.unlabelled, self.config.noise))
-        mean = monte_carlo_softmax(self.teacher, batch.unlabelled, self.config.passes, self.config.noise)
+    def compare(self, student: Tensor, teacher: Tensor, images: Tensor, progress: Progress, step: Step) -> Tensor:
+        """The consistency loss where the mean of the teacher's passes is certain."""
+        mean = monte_carlo_softmax(self.teacher, images, self.config.passes, self.config.noise)
         certain = (entropy(mean) < self.threshold(progress)).unsqueeze(1)
-        consistency = masked_mean(softmax_mse(logits[count:], target), certain)
-        weight = self.config.consistency.at(progress)
-        step.loss = step.loss + weight * consistency
-        step.logs |= {
-            "consistency": consistency.detach(),
-            "consistency_weight": weight,
-            "certain": certain.float().mean(),
-        }
-        return step
+        step.logs["certain"] = certain.float().mean()
+        return masked_mean(softmax_mse(student, teacher), certain)
 
     def threshold(self, progress: Progress) -> float:
         """The entropy in nats under which the teacher is believed at this iteration."""

@@ -20,10 +20,8 @@ from fewmask.components.pseudo_labels import (
     uncertain_voxels,
 )
 from fewmask.components.ramps import RampConfig
-from fewmask.config import NetworkConfig
 from fewmask.data.batch import Batch
 from fewmask.methods.base import Method, MethodConfig, Progress, Step, pair_predictor, register
-from fewmask.task import Task
 
 Logs = dict[str, Tensor | float]
 ALWAYS = RampConfig(weight=1.0, shape="constant")
@@ -90,14 +88,15 @@ class UncertaintyDualNetwork(Method):
     config: Config
     family = "cross supervision"
     year = 2025
+    networks = "2, unlike"
+    released = RELEASED
+    cost = 6.4
     idea = "two unlike networks, pseudo-labels filtered by confidence, entropy and KL, prototype contrast"
 
-    def __init__(self, task: Task, config: Config, network: NetworkConfig) -> None:
-        super().__init__(task, config, network)
-        if config.as_released:
-            self.config = config.model_copy(update=RELEASED)
-        self.first = self.build_network(config.partner)
-        self.second = self.build_network(network.name or "vnet")
+    def build(self) -> None:
+        """The pair, and the watch on both."""
+        self.first = self.build_network(self.config.partner)
+        self.second = self.build_network(self.network_config.name or "vnet")
         self.monitor = CollapseMonitor(networks=2)
 
     def forward(self, batch: Batch, progress: Progress) -> Step:
@@ -105,9 +104,7 @@ class UncertaintyDualNetwork(Method):
         outputs = [network.forward_all(batch.images) for network in (self.first, self.second)]
         first, second = (output.logits[0].float() for output in outputs)
         count = len(batch.labels)
-        step, other = self.supervised(first[:count], batch.labels), self.supervised(second[:count], batch.labels)
-        step.logs |= {"ce_second": other.logs["ce"], "dice_loss_second": other.logs["dice_loss"]}
-        step.loss = step.loss + other.loss
+        step = self.supervised(first, batch.labels).join(self.supervised(second, batch.labels), "second")
         unlabelled, logs = (first[count:], second[count:]), step.logs
         features = [output.taps[self.config.features][count:] for output in outputs]
         if self.config.cr_weight:
@@ -140,9 +137,10 @@ class UncertaintyDualNetwork(Method):
         trains = not (self.config.as_released and name in ("efs", "contrast"))
         with torch.set_grad_enabled(trains and torch.is_grad_enabled()):
             value = compute()
-        step.logs |= {name: value.detach(), f"{name}_weight": ramp.at(progress)}
         if trains:
-            step.loss = step.loss + ramp.at(progress) * value
+            step.add(name, value, ramp.at(progress))
+        else:
+            step.logs |= {name: value, f"{name}_weight": ramp.at(progress)}
 
     def _regularisation(self, logs: Logs, first: Tensor, second: Tensor, labels: Tensor) -> Tensor:
         """L_CR (Eq. 4-6), on the labelled half."""
