@@ -17,8 +17,11 @@ from helpers import blobs
 # Per-sample normalisation: one patch cannot reach another's output through batch statistics.
 NETWORK = {"width": 4, "norm": "group", "dropout": 0.0}
 PATCH = {2: (32, 32), 3: (16, 16, 16)}
+# Instance norm, which the published network has, needs two voxels at the deepest level.
+LARGER = {("urpc", 3): (32, 16, 16)}
 # What every method's tests may take off a dear one; its own tests use its defaults.
 CHEAP = {
+    "cct": {"perturbations": ["noise", "dropout"]},  # of a feature map of one voxel attention drops all
     "diffusion-co-training": {"rounds": {"count": 1}},
     "semigda": {
         "autoencoder": {"widths": [8, 8, 8], "groups": 4, "batch": 4},
@@ -64,8 +67,9 @@ class MemorySource:
         return np.concatenate([label[label > 0][:, None], index], axis=1).astype(np.int32)
 
 
-def small_task(dims=2, classes=2, channels=1):
-    return Task(dims, channels, tuple(f"class {k}" for k in range(classes)), PATCH[dims], (1.0,) * dims)
+def small_task(dims=2, classes=2, channels=1, method=None):
+    patch = LARGER.get((method, dims), PATCH[dims])
+    return Task(dims, channels, tuple(f"class {k}" for k in range(classes)), patch, (1.0,) * dims)
 
 
 def small_network(**settings):

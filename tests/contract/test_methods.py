@@ -45,7 +45,7 @@ def build(name, dims=2, classes=2, settings=None, **network) -> Method:
     """A method on a small network, and weights that depend on nothing but the arguments."""
     torch.manual_seed(0)
     section = MethodSection(name=name, **(CHEAP.get(name, {}) | (settings or {})))
-    return build_method(small_task(dims, classes), section, small_network(**network)).train()
+    return build_method(small_task(dims, classes, method=name), section, small_network(**network)).train()
 
 
 def batch_for(method, seed=0, phase=None, unlabelled=2):

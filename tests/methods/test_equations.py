@@ -90,6 +90,20 @@ def test_the_threshold_of_ua_mt_ends_at_the_largest_entropy():
 
 
 @pytest.mark.parametrize("include_labelled", [False, True])
+def test_entropy_minimisation(include_labelled):
+    method = build("entropy-minimisation", include_labelled=include_labelled)
+    batch = small_batch(method.task)
+    p = softmax(logits := method.network(batch.images))[0 if include_labelled else 2 :]
+    doubt = -(p * np.log(p + 1e-6)).sum(1).mean() / math.log(3)
+    assert 0.2 < doubt < 1, "a share of the largest entropy"
+    step = method(batch, LATE)
+    assert step.logs["entropy"].item() == pytest.approx(doubt, rel=1e-5)
+    weight = 0.1 * math.exp(-5 * (1 - 39 / 40) ** 2)
+    assert step.loss.item() == pytest.approx(supervised(logits[:2], batch.labels) + weight * doubt, rel=1e-5)
+    assert step.logs["pseudo_foreground"].item() == pytest.approx((logits[2:].argmax(1) > 0).float().mean().item())
+
+
+@pytest.mark.parametrize("include_labelled", [False, True])
 def test_cps(include_labelled):
     method = build("cps", include_labelled=include_labelled)
     batch = small_batch(method.task)

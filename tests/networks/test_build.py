@@ -55,7 +55,10 @@ def test_options_reach_the_family():
             "UNet2D is a 2D network but the images are 3D; .*: diffusion-unet, resnet34-vnet, unet-3d, vnet",
         ),
         (3, "vnet", {"decoder": [0]}, "network vnet has no option 'decoder': did you mean 'decoders'"),
-        (3, "unet-3d", {"decoders": [0]}, "network unet-3d has no option 'decoders'"),
+        (3, "diffusion-unet", {"decoders": [0]}, "network diffusion-unet has no option 'decoders'"),
+        (3, "unet-3d", {"decoders": 2, "pyramid": True}, "a pyramid of heads needs one decoder"),
+        (3, "unet-3d", {"decoders": ["cubic"]}, "cubic upsampling exists for 2D images only"),
+        (3, "vnet", {"decoders": 0}, "decoders must be a list of one or more"),
         (3, "vnet", {"decoders": ["transpose"]}, "there is no up-step 'transpose': did you mean 'transposed'"),
         (3, "vnet", {"decoders": [7]}, "there is no up-step 7: valid: cubic, linear, nearest, transposed"),
         (3, "vnet", {"decoders": []}, "decoders must be a list of one or more"),
@@ -103,7 +106,18 @@ def test_group_norm_divides_any_width():
 
 
 def test_up_steps_by_number_and_name():
-    assert up_steps([0, 1, 2, 3]) == up_steps(["transposed", "linear", "nearest", "cubic"])
+    assert up_steps([0, 1, 2, 3], "linear") == up_steps(["transposed", "linear", "nearest", "cubic"], "linear")
+
+
+def test_a_number_of_decoders_means_the_family_s_own():
+    assert up_steps(3, "nearest") == ["nearest"] * 3
+    for name, own in (("vnet", "transposed"), ("unet-3d", "linear")):
+        twice = build_network(task(3), NetworkConfig(name=name, width=2), decoders=2)
+        assert shapes(twice) == shapes(build_network(task(3), NetworkConfig(name=name, width=2), decoders=[own, own]))
+
+
+def shapes(network):
+    return [tuple(parameter.shape) for parameter in network.parameters()]
 
 
 def test_linear_upsampling_aligns_corners():

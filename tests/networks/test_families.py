@@ -87,6 +87,15 @@ def test_decoders_differ_and_take_perturbed_features(kind):
     assert not torch.allclose(again[0], disturbed)
 
 
+def test_decoders_of_the_3d_u_net_differ():
+    torch.manual_seed(0)
+    network = UNet3D(3, 1, 2, width=2, decoders=[0, 1, 2]).eval()
+    with torch.no_grad():
+        logits = network.forward_all(torch.randn(1, 1, 16, 16, 16)).logits
+    assert all(one.shape == (1, 2, 16, 16, 16) for one in logits)
+    assert not any(torch.allclose(logits[a], logits[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
+
+
 def test_the_decoder_adds_the_encoders_maps():
     # With the up-step silenced, the decoder's last block sees nothing but the first encoder block.
     network = VNet(2, 1, 2, width=4, norm="none", dropout=0.0).eval()

@@ -2,14 +2,17 @@
 
 from fewmask.data.batch import Batch
 from fewmask.methods import (
+    cct,
     cps,
     diff_cl,
     diffusion_co_training,
+    entropy_minimisation,
     mean_teacher,
     semigda,
     supervised,
     ua_mt,
     uncertainty_dual_network,
+    urpc,
 )
 from fewmask.methods.base import (
     METHODS,
@@ -36,9 +39,11 @@ __all__ = [
     "Step",
     "Turn",
     "build_method",
+    "cct",
     "cps",
     "diff_cl",
     "diffusion_co_training",
+    "entropy_minimisation",
     "mean_teacher",
     "method_config",
     "register",
@@ -46,4 +51,5 @@ __all__ = [
     "supervised",
     "ua_mt",
     "uncertainty_dual_network",
+    "urpc",
 ]

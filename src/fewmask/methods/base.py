@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from fewmask.components.collapse import CollapseMonitor
 from fewmask.components.losses import supervised_loss
 from fewmask.config import MethodSection, NetworkConfig, SamplingConfig, Section, merge, validate
 from fewmask.data.batch import Batch
@@ -199,11 +200,20 @@ class Method(nn.Module):
         raise TypeError(f"{type(self).__name__} must define forward(batch, progress)")
 
     def after_step(self, progress: Progress) -> None:
-        """Called once after the optimisers of a step: teacher update, memory bank."""
+        """Called once after the optimisers of a step: teacher update, memory bank. Unless overridden, a `CollapseMonitor` may warn."""
+        for part in self.children():
+            if isinstance(part, CollapseMonitor):
+                part.warn(progress.iteration + 1)
 
     def predictor(self) -> nn.Module:
-        """What prediction, evaluation and export use: image ``(B, C, *S)`` to class probabilities ``(B, K, *S)``."""
-        raise TypeError(f"{type(self).__name__} must define predictor()")
+        """What prediction, evaluation and export use: image ``(B, C, *S)`` to class probabilities ``(B, K, *S)``.
+
+        Unless overridden, the softmax of the method's ``network``.
+        """
+        network = getattr(self, "network", None)
+        if not isinstance(network, nn.Module):
+            raise TypeError(f"{type(self).__name__} must define predictor(), or have a network of that name")
+        return SoftmaxPredictor(network)
 
     def supervised(self, logits: Tensor, labels: Tensor) -> Step:
         """The supervised loss of the shared settings, logged as ``ce`` and ``dice_loss``.

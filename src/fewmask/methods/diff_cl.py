@@ -119,10 +119,6 @@ class DiffCL(Method):
         self._watch(step, batch, labels_c[count:], labels_d[count:], t[count:])
         return step
 
-    def after_step(self, progress: Progress) -> None:
-        """Warns of a network that has stopped to predict foreground."""
-        self.monitor.warn(progress.iteration + 1)
-
     def predictor(self) -> nn.Module:
         """CS in one pass, DS by DDIM from seeded noise, or the mean of both, as configured."""
         config = self.config

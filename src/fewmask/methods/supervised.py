@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from fewmask.data.batch import Batch
-from fewmask.methods.base import Method, Progress, SoftmaxPredictor, Step, register
+from fewmask.methods.base import Method, Progress, Step, register
 
 
 @register("supervised")
@@ -35,7 +33,3 @@ class Supervised(Method):
     def forward(self, batch: Batch, progress: Progress) -> Step:
         """The supervised loss of the labelled patches."""
         return self.supervised(self.network(batch.labelled), batch.labels)
-
-    def predictor(self) -> nn.Module:
-        """The network."""
-        return SoftmaxPredictor(self.network)

@@ -121,10 +121,6 @@ class UncertaintyDualNetwork(Method):
         logs["starved"] = self.monitor.update(batch.labels, *predicted).float()
         return step
 
-    def after_step(self, progress: Progress) -> None:
-        """Warns of a network that has stopped to predict foreground."""
-        self.monitor.warn(progress.iteration + 1)
-
     def predictor(self) -> nn.Module:
         """The mean of both networks' softmax, or one of them, as configured."""
         return pair_predictor(self.first, self.second, self.config.predict_with)

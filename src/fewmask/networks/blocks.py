@@ -116,13 +116,15 @@ def upsample(dims: int, step: UpStep, factor: int = 2, align_corners: bool = Tru
     )
 
 
-def up_steps(decoders: Sequence[str | int]) -> list[UpStep]:
-    """The up-step of each decoder, given by name or by its number in `UP_STEPS`.
+def up_steps(decoders: Sequence[str | int] | int, own: UpStep) -> list[UpStep]:
+    """The up-step of each decoder, given by name or by its number in `UP_STEPS`; a number of decoders alone means so many like a family's own.
 
     Raises:
         ConfigError: there is no decoder, or an unknown up-step.
     """
-    if isinstance(decoders, str) or not decoders:
+    if isinstance(decoders, int) and decoders > 0:
+        return [own] * decoders
+    if isinstance(decoders, str | int) or not decoders:
         raise ConfigError(f"decoders must be a list of one or more of {', '.join(UP_STEPS)}, but is {decoders!r}")
     return [_up_step(step) for step in decoders]
 

@@ -38,7 +38,7 @@ class UNet2D(EncoderDecoder):
         norm: batch as published; instance, group or none.
         dropout: none given: the published element-wise rates of the encoder's levels, 0.05, 0.1, 0.2, 0.3, 0.5. A
             number replaces each of them. The decoder has none.
-        decoders: the up-step of each decoder: transposed (0), linear (1), nearest (2) or cubic (3).
+        decoders: the up-step of each decoder: transposed (0), linear (1), nearest (2) or cubic (3). A number: so many linear ones.
         pyramid: one 3x3 head per decoder stage, as URPC trains it in 2D (Luo et al., Medical Image Analysis 2022): four
             logits at full size, full resolution first. In training the inputs of the lower three are perturbed: feature
             noise at 1/2, attention drop at 1/4, dropout 0.5 at 1/8 (a perturbation, which ``dropout`` does not change).
@@ -63,13 +63,13 @@ class UNet2D(EncoderDecoder):
         width: int = 16,
         norm: NormName = "batch",
         dropout: float | None = None,
-        decoders: Sequence[str | int] = ("linear",),
+        decoders: Sequence[str | int] | int = 1,
         pyramid: bool = False,
         heads: Mapping[str, int] | None = None,
         time: bool = False,
         hfm: HFMConfig | None = None,
     ) -> None:
-        steps = up_steps(decoders)
+        steps = up_steps(decoders, "linear")
         if pyramid and len(steps) > 1:
             raise ConfigError(
                 f"a pyramid of heads needs one decoder, but decoders lists {len(steps)}; drop one of the two options"

@@ -9,8 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from fewmask.diffusion.embedding import TimeMLP
+from fewmask.errors import ConfigError
 from fewmask.networks.base import register
-from fewmask.networks.blocks import NormName, channel_dropout, conv, conv_stack, upsample
+from fewmask.networks.blocks import (
+    NormName,
+    UpStep,
+    channel_dropout,
+    conv,
+    conv_stack,
+    transposed_conv,
+    up_steps,
+    upsample,
+)
 from fewmask.networks.conditioning import spread
 from fewmask.networks.encoder_decoder import Decoded, Encoder, EncoderDecoder
 from fewmask.networks.high_frequency_mamba import HFMConfig
@@ -35,6 +45,7 @@ class UNet3D(EncoderDecoder):
         dropout: none given: the published rates, element-wise 0.3 at the centre and before the output, or with
             ``pyramid`` channel-wise 0.5, 0.3, 0.2, 0.1 after the decoder's stages, deep to shallow. A number replaces
             each of them.
+        decoders: the up-step of each decoder: transposed (0), linear (1) or nearest (2). A number: so many linear ones.
         pyramid: one head per decoder stage, all upsampled to full size, as URPC trains it (Luo et al., MICCAI 2021):
             four logits, full resolution first; 5 884 504 parameters with one channel and two classes.
         heads: extra outputs by name with their channels.
@@ -43,7 +54,7 @@ class UNet3D(EncoderDecoder):
         hfm: high-frequency Mamba modules behind stages of the encoder.
 
     Raises:
-        ConfigError: the images are not 3D, or an unknown norm.
+        ConfigError: the images are not 3D, an unknown norm or up-step, or a pyramid with several decoders.
     """
 
     spatial_dims = (3,)
@@ -59,11 +70,17 @@ class UNet3D(EncoderDecoder):
         width: int = 16,
         norm: NormName = "instance",
         dropout: float | None = None,
+        decoders: Sequence[str | int] | int = 1,
         pyramid: bool = False,
         heads: Mapping[str, int] | None = None,
         time: bool = False,
         hfm: HFMConfig | None = None,
     ) -> None:
+        steps = up_steps(decoders, "linear")
+        if pyramid and len(steps) > 1:
+            raise ConfigError(
+                f"a pyramid of heads needs one decoder, but decoders lists {len(steps)}; drop one of the two options"
+            )
         # The pyramid has its dropouts in the decoder only.
         centre = 0.0 if pyramid else _CENTRE_RATE if dropout is None else dropout
         super().__init__(
@@ -71,7 +88,9 @@ class UNet3D(EncoderDecoder):
             in_channels,
             num_classes,
             encoder=UNet3DEncoder(in_channels, width, norm, centre),
-            decoders=[UNet3DDecoder(num_classes, width, norm, dropout, pyramid)],
+            decoders=[
+                UNet3DDecoder(num_classes, width, norm, dropout=dropout, pyramid=pyramid, step=step) for step in steps
+            ],
             width=width,
             heads=heads,
             time=TimeMLP(width + width % 2, 4 * width, width, "gelu") if time else None,
@@ -102,10 +121,12 @@ class UNet3DEncoder(Encoder):
 class UNet3DDecoder(nn.Module):
     """Four stages of upsampling, concatenation and two convolutions, with one or four heads."""
 
-    def __init__(self, num_classes: int, width: int, norm: NormName, dropout: float | None, pyramid: bool) -> None:
+    def __init__(
+        self, num_classes: int, width: int, norm: NormName, *, dropout: float | None, pyramid: bool, step: UpStep
+    ) -> None:
         super().__init__()
         widths = [width * 2**level for level in (4, 3, 2, 1, 0)]
-        self.up = upsample(3, "linear", align_corners=False)
+        self.ups = nn.ModuleList(_up(channels, step) for channels in widths[:-1])
         self.blocks = nn.ModuleList(conv_stack(3, a + b, b, norm, 2) for a, b in pairwise(widths))
         self.dropouts = _dropouts(dropout, pyramid)
         self.outputs = nn.ModuleList([conv(3, width, num_classes, 1)])
@@ -117,12 +138,18 @@ class UNet3DDecoder(nn.Module):
         """Five feature maps, shallow to deep, to logits and features; the code is in them already."""
         x, clean = features[-1], features[-1]
         stages: list[Tensor] = []
-        for block, dropout, skip in zip(self.blocks, self.dropouts, reversed(features[:-1]), strict=True):
-            clean = block(torch.cat([skip, self.up(x)], 1))
+        parts = zip(self.ups, self.blocks, self.dropouts, reversed(features[:-1]), strict=True)
+        for up, block, dropout, skip in parts:
+            clean = block(torch.cat([skip, up(x)], 1))
             x = dropout(clean)
             stages.insert(0, x)
         logits = [output(stage) for output, stage in zip(self.outputs, stages, strict=False)]
         return Decoded(logits, half=stages[1], before_dropout=clean, last=x)
+
+
+def _up(channels: int, step: UpStep) -> nn.Module:
+    """Twice the resolution; the published one, linear, has no weights."""
+    return transposed_conv(3, channels, channels) if step == "transposed" else upsample(3, step, align_corners=False)
 
 
 def _dropouts(dropout: float | None, pyramid: bool) -> nn.ModuleList:

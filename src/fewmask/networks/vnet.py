@@ -48,7 +48,7 @@ class VNet(EncoderDecoder):
         norm: batch as published; instance, group or none.
         dropout: share of channels dropped in training after blocks five and nine.
         decoders: the up-step of each decoder: transposed (0), linear (1), nearest (2), in 2D also cubic (3). All but
-            the transposed one are an interpolation and a convolution.
+            the transposed one are an interpolation and a convolution. A number: so many transposed ones.
         heads: extra outputs by name with their channels, on the first decoder's block nine.
         time: the network is told a diffusion step per image. A code of 512 values (sines and cosines of 128 rates, two linear
             maps with SiLU) shifts, by a linear map of its own, the output of every layer that changes the resolution and of every
@@ -71,7 +71,7 @@ class VNet(EncoderDecoder):
         width: int = 16,
         norm: NormName = "batch",
         dropout: float = 0.5,
-        decoders: Sequence[str | int] = ("transposed",),
+        decoders: Sequence[str | int] | int = 1,
         heads: Mapping[str, int] | None = None,
         time: bool = False,
         hfm: HFMConfig | None = None,
@@ -84,7 +84,7 @@ class VNet(EncoderDecoder):
             encoder=self.build_encoder(dims, in_channels, width, norm, dropout, code=code),
             decoders=[
                 VNetDecoder(dims, num_classes, width, norm=norm, dropout=dropout, step=step, code=code)
-                for step in up_steps(decoders)
+                for step in up_steps(decoders, "transposed")
             ],
             width=width,
             heads=heads,

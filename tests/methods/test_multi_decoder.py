@@ -1,0 +1,148 @@
+"""Methods with one encoder and several decoders or heads, against their equations in float64."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from fewmask.config import MethodSection, NetworkConfig
+from fewmask.errors import ConfigError
+from fewmask.methods import Progress, build_method
+from fewmask.methods.urpc import rectified
+from toys import small_batch, small_network, small_task
+
+END = Progress(99, 100)
+CONSTANT = {"weight": 0.7, "shape": "constant"}
+
+
+def build(name, dims=2, classes=3, **settings):
+    torch.manual_seed(0)
+    section = MethodSection(name=name, **settings)
+    return build_method(small_task(dims, classes), section, small_network()).train()
+
+
+def softmax(logits):
+    powers = np.exp(logits.detach().numpy().astype(np.float64))
+    return powers / powers.sum(1, keepdims=True)
+
+
+def supervised(logits, labels, ce_weight=0.5, dice_weight=0.5):
+    """Cross-entropy and Dice with squares, all classes, of the labelled patches in front."""
+    p, y = softmax(logits[: len(labels)]), np.moveaxis(np.eye(logits.shape[1])[labels.numpy()], -1, 1)
+    over = (0, *range(2, p.ndim))
+    dice = 1 - (2 * (p * y).sum(over) + 1e-5) / ((p**2).sum(over) + (y**2).sum(over) + 1e-5)
+    return ce_weight * -np.log((p * y).sum(1)).mean() + dice_weight * dice.mean()
+
+
+def touched(method, term):
+    """Which parameters a scalar's gradient reaches."""
+    method.zero_grad(set_to_none=True)
+    term.backward(retain_graph=True)
+    return {name for name, p in method.named_parameters() if p.grad is not None and p.grad.any()}
+
+
+# --------------------------------------------------------------------------------------------------------------- cct
+
+
+def disturbed(method, features, seed):
+    """The logits of all decoders, with the draws of a seed."""
+    torch.manual_seed(seed)
+    kinds = [method.disturb[kind] for kind in method.config.perturbations]
+    return [method.network.decode([kind(level) for level in features], k).logits[0] for k, kind in enumerate(kinds, 1)]
+
+
+@pytest.mark.parametrize("supervise", ["all", "main"])
+def test_cct(supervise):
+    method = build("cct", consistency=CONSTANT, supervise=supervise)
+    batch = small_batch(method.task)
+    features = method.network.encode(batch.images)
+    main, others = method.network.decode(features).logits[0], disturbed(method, features, seed=3)
+    apart = np.mean([((softmax(main[2:]) - softmax(other[2:])) ** 2).mean() for other in others])
+    known = [supervised(one, batch.labels) for one in ([main, *others] if supervise == "all" else [main])]
+    torch.manual_seed(3)
+    step = method(batch, END)
+    assert step.logs["consistency"].item() == pytest.approx(apart, rel=1e-4)
+    assert step.loss.item() == pytest.approx(np.mean(known) + 0.7 * apart, rel=1e-5)
+    assert len(method.network.decoders) == 4
+
+
+def test_what_disturbs_the_decoders_of_cct():
+    method = build("cct")
+    x = torch.rand(2, 3, 32, 32) + 0.5
+    noisy, dropped, blind = (method.disturb[kind](x) for kind in ("noise", "dropout", "attention"))
+    assert (noisy / x - 1).abs().max() <= 0.3 and (noisy != x).any()
+    torch.testing.assert_close(noisy[0] / x[0], noisy[1] / x[1])
+    assert 0.25 < (dropped == 0).float().mean() < 0.35
+    assert ((blind == 0).all(1) | (blind == x).all(1)).all() and (blind == 0).any()
+
+
+@pytest.mark.parametrize("detach", [False, True])
+def test_who_learns_by_the_consistency_of_cct(detach):
+    method = build("cct", detach_main=detach, ce_weight=0, dice_weight=0, consistency=CONSTANT)
+    names = touched(method, method(small_batch(method.task), END).loss)
+    assert any(name.startswith("network.decoders.0") for name in names) != detach
+    for part in ("encoder", "decoders.1", "decoders.2", "decoders.3"):
+        assert any(name.startswith(f"network.{part}") for name in names)
+
+
+def test_cct_with_one_decoder_for_all_passes():
+    method = build("cct", shared_decoder=True, perturbations=["dropout"])
+    assert len(method.network.decoders) == 1
+    assert method(small_batch(method.task), END).logs["consistency"] > 0
+
+
+def test_cct_refuses_a_network_without_decoders_of_its_own():
+    with pytest.raises(ConfigError, match="diffusion-unet has no option 'decoders'"):
+        build_method(small_task(), MethodSection(name="cct"), NetworkConfig(name="diffusion-unet"))
+
+
+# -------------------------------------------------------------------------------------------------------------- urpc
+
+
+def test_the_rectified_consistency_by_hand():
+    """One voxel, two scales: p = (.6, .4) and (.8, .2), mean (.7, .3)."""
+    scales = [torch.tensor(p, dtype=torch.float64)[None, :, None] for p in ([0.6, 0.4], [0.8, 0.2])]
+    squares, divergence = rectified(scales)
+    # Of one voxel the weight cancels; ((.1)^2 + (.1)^2) / 2 in either scale.
+    assert squares.item() == pytest.approx(0.01, rel=1e-6)
+    first = 0.7 * math.log(0.7 / 0.6) + 0.3 * math.log(0.3 / 0.4)
+    second = 0.7 * math.log(0.7 / 0.8) + 0.3 * math.log(0.3 / 0.2)
+    assert divergence.item() == pytest.approx((first + second) / 2, rel=1e-12)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_urpc(dims):
+    method = build("urpc", dims, consistency=CONSTANT)
+    batch = small_batch(method.task)
+    torch.manual_seed(3)
+    scales = method.network.forward_all(batch.images).logits
+    assert len(scales) == 4
+    p = [0.99 * softmax(one[2:]) + 0.01 / 3 for one in scales]
+    mean, total = np.mean(p, axis=0), 0.0
+    for one in p:
+        apart = (mean * np.log(mean / one)).sum(1, keepdims=True)
+        weight = np.exp(-apart)
+        total += (weight * (mean - one) ** 2).mean() / (weight.mean() + 1e-8) + apart.mean()
+    torch.manual_seed(3)
+    step = method(batch, END)
+    assert step.logs["consistency"].item() == pytest.approx(total / 4, rel=1e-4)
+    known = np.mean([supervised(one, batch.labels) for one in scales])
+    assert step.loss.item() == pytest.approx(known + 0.7 * total / 4, rel=1e-5)
+
+
+def test_certain_scales_that_disagree_stay_finite():
+    method = build("urpc")
+    logits = torch.tensor([200.0, -200.0]).reshape(1, 2, 1)
+    blended = [0.99 * z.softmax(1) + 0.005 for z in (logits, -logits)]
+    assert all(part.isfinite() for part in rectified(blended))
+    assert method.config.blend == 0.01
+
+
+def test_the_published_network_of_urpc():
+    method = build_method(small_task(3), MethodSection(name="urpc"), NetworkConfig())
+    assert sum(p.numel() for p in method.parameters()) == 5_884_504
+    with pytest.raises(ConfigError, match="vnet has no option 'pyramid'"):
+        build_method(small_task(3), MethodSection(name="urpc"), NetworkConfig(name="vnet"))
