@@ -79,7 +79,7 @@ class Place:
         return self.path.as_posix()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
     """One run of a comparison.
 

@@ -281,3 +281,19 @@ def read_suite(path: Path) -> Suite:
 def _beside(recipes: tuple[str, ...], path: Path) -> tuple[str, ...]:
     """Files of the user's lie beside the suite."""
     return tuple(str((path.parent / name).resolve()) if name.endswith((".yaml", ".yml")) else name for name in recipes)
+
+
+def open_suite(name: str, output: Path | None = None) -> tuple[Suite, Path]:
+    """A suite and the folder of its runs.
+
+    Args:
+        name: see `find_suite`; the folder of a comparison is its output too.
+        output: the folder; None: ``bench/NAME``.
+
+    Raises:
+        ConfigError: see `find_suite`.
+    """
+    suite = find_suite(name)
+    if output is None:
+        output = Path(name) if (Path(name) / KEPT).is_file() else Path("bench") / suite.name
+    return suite, output

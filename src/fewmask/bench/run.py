@@ -1,0 +1,223 @@
+"""Doing the jobs of a suite: what is missing, each once, in an order in which every run finds what it starts from."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from fewmask.bench.executors import Pool
+from fewmask.bench.jobs import Job, SplitRule, expand
+from fewmask.bench.launch import Outcome
+from fewmask.bench.suite import KEPT, NOTES, PhantomScans, Suite, find_suite
+from fewmask.bench.work import Order
+from fewmask.data.dataset import Dataset
+from fewmask.data.phantom import Phantom, write_phantom
+from fewmask.data.split import Split
+from fewmask.engine.interrupt import Interruption
+from fewmask.errors import ConfigError
+from fewmask.files import make_folder, write_text
+from fewmask.locks import locked
+
+POLL = 0.5  # seconds
+PATIENCE = 3.0  # seconds before a job that another process does is asked for again
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A suite that is ready to run.
+
+    Attributes:
+        suite: with the folders of its data sets.
+        output: folder of the run folders.
+        jobs: all of them.
+        store: for preprocessed cases; None: inside the data sets.
+    """
+
+    suite: Suite
+    output: Path
+    jobs: list[Job]
+    store: Path | None = None
+
+    @property
+    def missing(self) -> list[Job]:
+        """What is to be done."""
+        return [job for job in self.jobs if not job.scored]
+
+    def order(self, job: Job) -> Order:
+        """A job with its data."""
+        dataset = self.suite.data[job.place.data].dataset
+        assert dataset is not None  # `prepare` has seen to it
+        return Order(job, Path(dataset), self.store)
+
+
+@dataclass
+class Tally:
+    """How a run of a suite went.
+
+    Attributes:
+        done: in this call.
+        failed: with the reason of each.
+        stopped: whether somebody asked for an end.
+    """
+
+    done: list[Job] = field(default_factory=list)
+    failed: dict[Job, str] = field(default_factory=dict)
+    stopped: bool = False
+
+
+def prepare(suite: Suite, output: Path, store: Path | None = None) -> Comparison:
+    """Check everything that can be checked before the first training: data, splits, settings, what is there already.
+
+    Folders of data sets that the suite does not name are those of an earlier run in ``output``; they are kept in its ``suite.yaml``.
+
+    Raises:
+        ConfigError: a setting is wrong, a data set has no folder, or a run folder was made with other settings.
+        DataError: a data set cannot be read, or gives no such split.
+        WriteError: the output cannot be written.
+    """
+    jobs = expand(suite, output)
+    suite = _with_folders(suite, output)
+    splits: dict[tuple[str, SplitRule], Split] = {}
+    datasets = {name: Dataset.open(Path(str(data.dataset))) for name, data in suite.data.items()}
+    for job in jobs:
+        key = job.place.data, job.rule
+        if key not in splits:
+            splits[key] = job.rule.split(datasets[job.place.data])
+            if not splits[key].test:
+                raise ConfigError(
+                    f"{datasets[job.place.data].root}: has no test cases, which a comparison is scored on: put scans into "
+                    "imagesTs and labelsTs, or choose a protocol"
+                )
+        job.check_same(splits[key])
+    write_text(output / KEPT, _text(suite))
+    return Comparison(suite, output, jobs, store)
+
+
+def _with_folders(suite: Suite, output: Path) -> Suite:
+    earlier = find_suite(str(output)).data if (output / KEPT).is_file() else {}
+    folders: dict[str, Path] = {}
+    for name, data in suite.data.items():
+        if data.dataset is not None:
+            continue
+        if data.phantom is not None:
+            folders[name] = _phantom(output / f"Dataset999_{name}", data.phantom)
+        elif name in earlier and earlier[name].dataset is not None:
+            folders[name] = Path(str(earlier[name].dataset))
+        else:
+            raise ConfigError(
+                f"suite {suite.name} has no folder for {name}: give --data {name}=FOLDER, a dataset folder"
+            )
+    return suite.with_data(folders)
+
+
+def _phantom(folder: Path, scans: PhantomScans) -> Path:
+    make_folder(folder)
+    with locked(folder, wait=True):
+        if not (folder / "dataset.json").is_file():  # which is written last
+            phantom = Phantom(shape=scans.shape, noise=scans.noise)
+            counts = {"train": scans.train, "unlabelled": scans.unlabelled, "test": scans.test}
+            write_phantom(folder, phantom, seed=scans.seed, **counts)
+    return folder
+
+
+def _text(suite: Suite) -> str:
+    return yaml.safe_dump(suite.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def run(comparison: Comparison, pool: Pool, hear: Callable[[Job, Outcome, Tally], None]) -> Tally:
+    """Do what is missing. A failure does not stop the others; a signal lets what runs save a checkpoint and ends.
+
+    Args:
+        comparison: ready to run.
+        pool: where.
+        hear: called when a job has ended.
+    """
+    with _stop_file(comparison.output) as stop, Interruption() as interruption:
+        return _Work(comparison, pool, hear, stop).until_done(interruption)
+
+
+@contextmanager
+def _stop_file(output: Path) -> Iterator[Path]:
+    folder = output / NOTES
+    make_folder(folder)
+    path = folder / f"stop-{uuid.uuid4().hex}"
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+class _Work:
+    def __init__(
+        self, comparison: Comparison, pool: Pool, hear: Callable[[Job, Outcome, Tally], None], stop: Path
+    ) -> None:
+        self.comparison, self.pool, self.hear, self.stop = comparison, pool, hear, stop
+        self.tally = Tally()
+        self.waiting = dict.fromkeys(comparison.missing, 0.0)  # and the time from which on to try
+        self.running: dict[Future[Outcome], Job] = {}
+        self.by_folder: Mapping[Path, Job] = {job.folder.resolve(): job for job in comparison.jobs}
+
+    def until_done(self, interruption: Interruption) -> Tally:
+        while self.waiting or self.running:
+            if interruption.requested and not self.tally.stopped:
+                self.tally.stopped = True
+                self.stop.touch()
+                self.waiting.clear()
+                self.pool.leave_queue()
+            self.begin()
+            self.collect()
+        return self.tally
+
+    def begin(self) -> None:
+        """Start what can start now."""
+        for job, earliest in tuple(self.waiting.items()):
+            sources = [self.by_folder[folder] for folder in job.starts_from.values()]
+            if failed := [source for source in sources if source in self.tally.failed]:
+                del self.waiting[job]
+                self.end(job, Outcome("failed", f"it starts from {failed[0].place}, which failed"))
+            elif time.monotonic() >= earliest and all(source.scored for source in sources):
+                self.comparison.order(job).write()
+                future = self.pool.submit(job.notes, job.devices, self.stop)
+                if future is None:
+                    continue
+                del self.waiting[job]
+                self.running[future] = job
+
+    def collect(self) -> None:
+        """Wait a moment, and take in what has ended."""
+        if not self.running:
+            time.sleep(POLL if self.waiting else 0)
+            return
+        for future in wait(self.running, POLL, FIRST_COMPLETED).done:
+            job = self.running.pop(future)
+            self.pool.release(future)
+            outcome = _outcome(future)
+            if outcome.status == "busy" and not self.tally.stopped:
+                self.waiting[job] = time.monotonic() + PATIENCE
+            elif outcome.status in ("done", "failed"):
+                self.end(job, outcome)
+            elif outcome.status == "stopped" and not self.tally.stopped:
+                self.end(job, Outcome("failed", "somebody else stopped it; its checkpoint is saved"))
+
+    def end(self, job: Job, outcome: Outcome) -> None:
+        if outcome.status == "done":
+            self.tally.done.append(job)
+        else:
+            self.tally.failed[job] = outcome.error
+        self.hear(job, outcome, self.tally)
+
+
+def _outcome(future: Future[Outcome]) -> Outcome:
+    try:
+        return future.result()
+    except CancelledError:
+        return Outcome("stopped")
+    except Exception as error:  # of the executor: a worker that dies again and again, a queue that refuses
+        return Outcome("failed", " ".join(f"{type(error).__name__}: {error}".split())[:300])
