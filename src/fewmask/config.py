@@ -167,7 +167,20 @@ class TrainConfig(Section):
     )
     checkpoint_every: int = Field(200, ge=1, description="iterations between two checkpoints")
     log_every: int = Field(10, ge=1, description="iterations between two rows of metrics.csv")
-    tensorboard: bool = Field(False, description="also write TensorBoard events (needs fewmask[tensorboard])")
+    loggers: Annotated[tuple[Literal["tensorboard", "mlflow", "wandb"], ...], BeforeValidator(_as_tuple)] = Field(
+        (),
+        description="where rows go beside metrics.csv, e.g. [tensorboard, mlflow, wandb]; each needs the extra of its name and "
+        "writes into the run folder, unless its own environment variables (MLFLOW_TRACKING_URI, WANDB_MODE) say otherwise",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_older_runs(cls, values: Any) -> Any:
+        """Configs of older run folders have a switch for TensorBoard alone."""
+        if isinstance(values, dict) and "tensorboard" in values and "loggers" not in values:
+            values = dict(values)
+            values["loggers"] = ("tensorboard",) if values.pop("tensorboard") is True else ()
+        return values
 
 
 class InferenceConfig(Section):

@@ -19,7 +19,7 @@ from fewmask.locks import locked
 from fewmask.task import Task
 
 T = TypeVar("T")
-FREE = ("sampling.workers", "train.accelerator", "train.log_every", "train.checkpoint_every", "train.tensorboard")
+FREE = ("sampling.workers", "train.accelerator", "train.log_every", "train.checkpoint_every", "train.loggers")
 PACKAGES = ("fewmask", "torch", "lightning-fabric", "numpy", "scipy", "nibabel", "SimpleITK")
 
 

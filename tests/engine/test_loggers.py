@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fewmask.engine.loggers import CsvLogger, TensorBoardLogger, read_metrics
+from fewmask.engine.loggers import CsvLogger, read_metrics
 
 
 def test_rows_and_columns(tmp_path):
@@ -38,18 +37,6 @@ def test_no_file_no_rows(tmp_path):
     assert read_metrics(tmp_path / "none.csv") == []
     (tmp_path / "empty.csv").write_text("")
     assert read_metrics(tmp_path / "empty.csv") == []
-
-
-def test_tensorboard_events_can_be_read(tmp_path):
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    logger = TensorBoardLogger(tmp_path)
-    for i in (5, 10):
-        logger.log(i, {"phase": "train", "loss": i / 10})
-    logger.close()
-    events = accumulator.EventAccumulator(str(tmp_path))
-    events.Reload()
-    assert events.Tags()["scalars"] == ["loss"]
-    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(5, 0.5), (10, 1.0)]
 
 
 NAMES = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=8).filter(

@@ -22,9 +22,9 @@ from fewmask.engine.interrupt import InterruptedRunError, Interruption
 from fewmask.engine.job import Job
 from fewmask.engine.kept import keep, start_from
 from fewmask.engine.listener import Listener, Silent
-from fewmask.engine.loggers import CsvLogger, Logger, TensorBoardLogger
 from fewmask.engine.memory_format import lay_out
 from fewmask.engine.optim import build_optimiser, learning_rate, set_learning_rate, turn_config
+from fewmask.engine.run_loggers import RunLoggers
 from fewmask.engine.tally import Forward, Tally
 from fewmask.engine.validate import validation_dice
 from fewmask.errors import FewmaskError, RunError
@@ -56,10 +56,11 @@ class Trainer:
         self.state = TrainState()
         self.settings: dict[str, TrainConfig] = {}  # of each turn of the phase under way
         self.optimisers: dict[str, Any] = {}
-        self.loggers: list[Logger] = []
+        self.loggers: RunLoggers | None = None  # of the main process
         self.interruption = Interruption()
         self.tally = Tally()
         self.saved = 0  # the iteration of the last checkpoint
+        self.scores: dict[str, float] = {}  # of the last validation
 
     @property
     def total(self) -> int:
@@ -84,16 +85,19 @@ class Trainer:
         else:
             self.team.together(lambda: start_from(self.method), one_by_one=True)
         self.listener.begin(self.state.done, self.total)
-        self._open_loggers()
+        if self.team.is_main:
+            self.loggers = RunLoggers(self.run, self.job.experiment, self.state.done)
         self.interruption = interruption or self.interruption
         try:
             with contextlib.nullcontext() if interruption else self.interruption, explained_loaders():
                 for index in range(self.state.phase, len(self.phases)):
                     self._run_phase(index, saved)
                     saved = None
+            if self.loggers:
+                self.loggers.finish(self.scores)
         finally:
-            for logger in self.loggers:
-                logger.close()
+            if self.loggers:
+                self.loggers.close()
         if self.team.is_main:
             previous(self.run.state).unlink(missing_ok=True)
 
@@ -104,13 +108,6 @@ class Trainer:
             self.fabric.strategy.precision.load_state_dict(saved["precision"])
             self.tally.restore(saved["forwards"][self.team.rank] if saved.get("forwards") else [])
             self.saved = self.state.done
-
-    def _open_loggers(self) -> None:
-        if not self.team.is_main:
-            return
-        self.loggers = [CsvLogger(self.run.metrics, after=self.state.done)]
-        if self.config.tensorboard:
-            self.loggers.append(TensorBoardLogger(self.run.path / "tensorboard"))
 
     def _length(self, phase: Phase) -> int:
         return phase.length(self.config.iterations)
@@ -194,8 +191,8 @@ class Trainer:
         if validates:
             values["val_dice"] = self._validate()
         if values:
-            for logger in self.loggers:
-                logger.log(done, values)
+            if self.loggers:
+                self.loggers.log(done, values)
             self.tally.clear()
         self.state.due = False
         self.listener.step(done, values)
@@ -233,6 +230,7 @@ class Trainer:
         if dice > self.state.best:
             self.state.best = dice
             self._save_weights("best", {"val_dice": f"{dice:.6f}"})
+        self.scores = {"final/val_dice": dice, "final/best_val_dice": self.state.best}
         return dice
 
     def _save_weights(self, which: str, notes: dict[str, str]) -> None:

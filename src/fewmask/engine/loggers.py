@@ -1,4 +1,4 @@
-"""Where a run's numbers go: a csv file always, TensorBoard on request."""
+"""Where a run's numbers go: what a logger is, and the csv file that every run has; `fewmask.engine.trackers` has the others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from fewmask.errors import ConfigError, RunError
+from fewmask.errors import RunError
 from fewmask.files import append_text, write_text
 
 
@@ -17,6 +17,9 @@ class Logger(Protocol):
 
     def log(self, iteration: int, values: Mapping[str, float | str]) -> None:
         """One row."""
+
+    def finish(self, scores: Mapping[str, float]) -> None:
+        """The training is done; its last scores."""
 
     def close(self) -> None:
         """Flush and release."""
@@ -66,6 +69,9 @@ class CsvLogger:
         self.columns += [key for key in row if key not in self.columns]
         self._rewrite()
 
+    def finish(self, scores: Mapping[str, float]) -> None:
+        """Nothing to add: the rows have them."""
+
     def close(self) -> None:
         """Nothing is held open."""
 
@@ -75,31 +81,3 @@ class CsvLogger:
         writer.writeheader()
         writer.writerows(self.rows)
         write_text(self.path, text.getvalue())
-
-
-class TensorBoardLogger:
-    """Scalars as TensorBoard events (the extra ``fewmask[tensorboard]``).
-
-    Args:
-        folder: where the event files go.
-
-    Raises:
-        ConfigError: TensorBoard is not installed.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise ConfigError("train.tensorboard needs TensorBoard: pip install 'fewmask[tensorboard]'") from None
-        self.writer = SummaryWriter(str(folder))
-
-    def log(self, iteration: int, values: Mapping[str, float | str]) -> None:
-        """One scalar a name; text is left out."""
-        for name, value in values.items():
-            if isinstance(value, float):
-                self.writer.add_scalar(name, value, iteration)
-
-    def close(self) -> None:
-        """Flush the events."""
-        self.writer.close()

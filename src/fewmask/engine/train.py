@@ -15,6 +15,7 @@ from fewmask.engine.interrupt import InterruptedRunError, Interruption
 from fewmask.engine.job import Job, assemble
 from fewmask.engine.kept import start_from
 from fewmask.engine.listener import Listener
+from fewmask.engine.run_loggers import check_loggers
 from fewmask.errors import RunError
 from fewmask.run_folder import RunFolder
 
@@ -72,6 +73,7 @@ def train(
         DataError: a case cannot be read.
     """
     experiment = experiment.model_copy(update={"train": resolve_processes(experiment.train)})
+    check_loggers(experiment.train.loggers)
     team = Team(make_fabric(experiment.train))
     run = RunFolder(team.gather(output)[0])
 
