@@ -42,6 +42,8 @@ def explain(model: type[BaseModel], error: Mapping[str, Any]) -> str:
 def _fields(model: type[BaseModel], path: list[str]) -> list[str]:
     """The keys of the section at ``path``; none where a value stands there."""
     for part in path:
+        if part not in model.model_fields:  # a place in a list, a name in a mapping
+            continue
         kinds = [model.model_fields[part].annotation, *get_args(model.model_fields[part].annotation)]
         sections = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
         if not sections:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fewmask.bench.suite import NOTES, Suite, SuiteData, SuiteMethod, nested
-from fewmask.config import Experiment, MethodSection, load_experiment, merge
+from fewmask.config import Experiment, MethodSection, load_experiment, merge, read_yaml, validate
 from fewmask.data.protocols.shelf import find_protocol, protocol_settings
 from fewmask.data.protocols.split import protocol_split
 from fewmask.data.split import Split
@@ -154,8 +155,9 @@ def expand(suite: Suite, output: Path) -> list[Job]:
     Raises:
         ConfigError: a method, recipe, protocol or setting is not valid.
     """
+    recipes = cache(read_yaml)
     return [
-        _job(suite, output, Place(name, labelled, method.label, seed), method)
+        _job(suite, output, Place(name, labelled, method.label, seed), method, recipes)
         for name, data in suite.data.items()
         for labelled in data.labelled
         for seed in suite.seeds
@@ -182,18 +184,21 @@ def _runs(data: SuiteData, method: SuiteMethod, labelled: str) -> bool:
     return not any(some.skip and some.applies(method.label, labelled) for some in data.exceptions)
 
 
-def _job(suite: Suite, output: Path, place: Place, method: SuiteMethod) -> Job:
+def _job(
+    suite: Suite, output: Path, place: Place, method: SuiteMethod, recipes: Callable[[Path], dict[str, Any]]
+) -> Job:
     data = suite.data[place.data]
     sources = {key: _first(suite, place.data, label) for key, label in method.starts_from.items()}
     starts = {key: (output / source.path).resolve() for key, source in sources.items() if source != place}
     changes: dict[str, Any] = {"method": {"name": method.name}}
-    for settings in _settings(suite, data, method, place.labelled):
+    for settings in _settings(suite, data, method, place):
         changes = merge(changes, nested(settings))
     changes = merge(changes, {"train": {"seed": place.seed}})
     changes = merge(changes, nested({key: str(folder) for key, folder in starts.items()}))
     if data.protocol:
         changes = merge(protocol_settings(data.protocol), changes)
-    experiment = load_experiment(_recipe(method.recipe or data.recipe, method.name, place.labelled), changes)
+    recipe = _recipe(method.recipe or data.recipe, method.name, place.labelled)
+    experiment: Experiment = validate(Experiment, merge(recipes(recipe), changes), f"{place}, from {recipe}")
     method_config(experiment.method)
     seed = None if _is_ordered(data) else place.seed
     return Job(
@@ -207,7 +212,7 @@ def _job(suite: Suite, output: Path, place: Place, method: SuiteMethod) -> Job:
     )
 
 
-def _settings(suite: Suite, data: SuiteData, method: SuiteMethod, labelled: str) -> Iterator[dict[str, Any]]:
+def _settings(suite: Suite, data: SuiteData, method: SuiteMethod, place: Place) -> Iterator[dict[str, Any]]:
     """From the most general to the most special."""
     if suite.unit:
         yield {"evaluation.unit": suite.unit}
@@ -215,8 +220,10 @@ def _settings(suite: Suite, data: SuiteData, method: SuiteMethod, labelled: str)
     yield data.set
     yield method.set
     for some in data.exceptions:
-        if some.applies(method.label, labelled):
+        if some.applies(method.label, place.labelled):
             yield some.set
+    if method.first and place == _first(suite, place.data, method.label):
+        yield method.first
 
 
 def _first(suite: Suite, name: str, label: str) -> Place:

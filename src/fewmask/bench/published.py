@@ -27,6 +27,7 @@ METHODS_AS_PRINTED = {
     "V-Net": "supervised",
     "Fully Sup.": "supervised",
     "UAMT": "ua-mt",
+    "EM": "entropy-minimisation",
     "MC-Net+": "mc-net-plus",
     "CSCPA": "csc-pa",
 }

@@ -57,20 +57,20 @@ class SomeRuns(Section):
     """Settings for some runs of a data set only.
 
     Attributes:
-        method: the label of the method; None: all.
+        method: labels of methods; None: all.
         labelled: None: all.
         set: on top of everything else.
         skip: leave these runs out.
     """
 
-    method: str | None = None
+    method: Texts | None = None
     labelled: Amount | None = None
     set: Settings = Field(default_factory=dict)
     skip: bool = False
 
     def applies(self, label: str, labelled: str) -> bool:
         """Whether a run is meant."""
-        return self.method in (None, label) and self.labelled in (None, labelled)
+        return (self.method is None or label in self.method) and self.labelled in (None, labelled)
 
 
 class PhantomScans(Section):
@@ -132,6 +132,7 @@ class SuiteMethod(Section):
         set: its settings.
         starts_from: settings that take the folder of another run, such as ``method.pretrained``, and the label whose first run
             (first labelled count, first seed, same data set) that is. That run does without the setting, and the others wait for it.
+        first: settings of that first run alone, such as how long it pre-trains.
     """
 
     name: str
@@ -139,6 +140,7 @@ class SuiteMethod(Section):
     recipe: Texts | None = None
     set: Settings = Field(default_factory=dict)
     starts_from: dict[str, str] = Field(default_factory=dict)
+    first: Settings = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -185,7 +187,7 @@ class Suite(Section):
         sources = {label for method in self.methods for label in method.starts_from.values()}
         wanted = [self.baseline] if self.baseline else []
         wanted += [*sources, *(label for data in self.data.values() for label in data.methods or ())]
-        wanted += [exception.method for data in self.data.values() for exception in data.exceptions if exception.method]
+        wanted += [label for data in self.data.values() for some in data.exceptions for label in some.method or ()]
         for label in wanted:
             if label not in labels:
                 raise ValueError(f"there is no method with the label {label!r}: {nearest(label, labels)}")

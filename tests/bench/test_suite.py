@@ -1,0 +1,84 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from fewmask.bench.jobs import expand
+from fewmask.bench.published import all_results
+from fewmask.bench.suite import find_suite, nested, open_suite, suite_names
+from fewmask.errors import ConfigError
+from fewmask.metrics.score import EXTRAS, metric_names
+
+OWN = ("smoke", "la-cpu", "ph2-cpu")
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_shipped_suite_expands(name):
+    suite = find_suite(name)
+    jobs = expand(suite, Path("out"))
+    assert {job.place.data for job in jobs} == set(suite.data)
+    assert {job.place.label for job in jobs} == {method.label for method in suite.methods}
+    assert all(data.dataset is None for data in suite.data.values()), "shipped suites name no folder"
+    assert {*suite.metrics} <= {*metric_names(), *EXTRAS} and suite.baseline
+    text = (Path(find_suite.__code__.co_filename).parent / "suites" / f"{name}.yaml").read_text()
+    assert text.startswith("# ") and f"#   fewmask bench run {name}" in text
+
+
+@pytest.mark.parametrize("name", [name for name in suite_names() if name not in OWN])
+def test_suites_of_papers_run_what_was_published(name):
+    """Every labelled count stands in a table of the protocol, and every method's row, where the paper is not about it, in a comparison."""
+    published = all_results()
+    for entry, data in find_suite(name).data.items():
+        rows = [row for row in published if row.table.protocol == data.protocol]
+        counts = {str(row.table.labelled) for row in rows} | {row.table.share for row in rows}
+        assert {*data.labelled} <= counts, entry
+        known = {row.method for row in rows}
+        assert {
+            method.name for method in find_suite(name).methods if data.methods is None or method.label in data.methods
+        } <= known | {"supervised"}
+
+
+def test_all_that_was_asked_for_is_there():
+    wanted = {"smoke", "la-cpu", "ph2-cpu", "la-paper", "pancreas-paper", "brats-paper", "ciampi-2d", "semigda-2d"}
+    assert wanted <= {*suite_names()}
+
+
+def test_paths_are_relative_to_the_file(write_suite, tmp_path, blobs):
+    suite = find_suite(str(write_suite(blobs={"dataset": "elsewhere"})))
+    assert suite.name == "small" and suite.data["blobs"].dataset == str(tmp_path / "elsewhere")
+    assert suite.data["blobs"].recipe == (str(tmp_path / "tiny.yaml"),)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"metods": []}, "unknown key 'metods', did you mean 'methods'"),
+        ({"blobs": {"labeled": [1]}}, "unknown key 'data.blobs.labeled', did you mean 'labelled'"),
+        ({"methods": [{"name": "cps", "sett": {}}]}, "unknown key 'methods.0.sett'"),
+        ({"baseline": "supervized"}, "did you mean 'supervised'"),
+        ({"methods": ["supervised", "supervised"]}, "two methods are called 'supervised'"),
+        ({"methods": [{"name": "supervised", "label": "../cps"}]}, "label"),
+        ({"seeds": [0, 0]}, "each seed once"),
+        ({"blobs": {"labelled": ["ten"]}}, "give a number of cases such as 8"),
+        ({"metrics": ["dize"]}, "did you mean 'dice'"),
+        ({"methods": ["supervised", {"name": "cps", "starts_from": {"method.x": "csp"}}]}, "did you mean 'cps'"),
+        ({"blobs": {"lists": "ua-mt"}}, "lists needs a protocol"),
+    ],
+)
+def test_mistakes_are_told(write_suite, changes, error):
+    with pytest.raises(ConfigError, match=re.escape(error)):
+        find_suite(str(write_suite(**{"baseline": None, **changes})))
+
+
+def test_names_of_data_and_output(write_suite, tmp_path):
+    suite, output = open_suite(str(write_suite()))
+    assert output == Path("bench/small")
+    with pytest.raises(ConfigError, match="did you mean 'blobs'"):
+        suite.with_data({"blob": tmp_path})
+    assert suite.with_data({"": tmp_path}).data["blobs"].dataset == str(tmp_path)
+    with pytest.raises(ConfigError, match="did you mean 'smoke'"):
+        open_suite("smok")
+
+
+def test_dotted_keys():
+    assert nested({"a.b": 1, "a.c.d": 2, "e": [3]}) == {"a": {"b": 1, "c": {"d": 2}}, "e": [3]}
