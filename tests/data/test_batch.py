@@ -14,6 +14,7 @@ def batch(strong=False):
         torch.ones(3, 1, 4, 4),
         torch.ones(3, 1, 4, 4) if strong else None,
         cases=("a", "b", "c", "d", "e"),
+        distances=torch.ones(2, 1, 4, 4) if strong else None,
     )
 
 
@@ -26,7 +27,13 @@ def test_images_are_labelled_then_unlabelled():
 def test_map_reaches_every_tensor_and_skips_what_is_not_there():
     assert batch().map(lambda tensor: tensor + 1).unlabelled_strong is None
     moved = batch(strong=True).map(lambda tensor: tensor + 1)
-    assert [int(getattr(moved, field.name).max()) for field in fields(moved) if field.name != "cases"] == [1, 2, 2, 2]
+    assert [int(getattr(moved, field.name).max()) for field in fields(moved) if field.name != "cases"] == [
+        1,
+        2,
+        2,
+        2,
+        2,
+    ]
     assert moved.cases == ("a", "b", "c", "d", "e")
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fewmask.config import AugmentConfig, SamplingConfig
 from fewmask.data.coded import Coded, encode
+from fewmask.data.distance import signed_distances
 from fewmask.data.sampling import (
     LABELLED,
     UNLABELLED,
@@ -364,3 +365,14 @@ def test_a_dead_loader_is_explained_where_torch_missed_the_signal():
             list(loaded)
     finally:
         signal.signal(signal.SIGCHLD, handler)
+
+
+def test_distance_maps_belong_to_the_patches_as_they_are_turned(source):
+    made = stream(source, ["case_0", "case_1"], augment=AugmentConfig())
+    made.distances = 2
+    plain = stream(source, ["case_0", "case_1"], augment=AugmentConfig())
+    for step in range(3):
+        batch = made.batch(step)
+        wanted = np.stack([signed_distances(label, 2) for label in batch.labels.numpy()])
+        assert same(batch, plain.batch(step)) and plain.batch(step).distances is None
+        np.testing.assert_array_equal(batch.distances.numpy(), wanted)

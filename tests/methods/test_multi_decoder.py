@@ -146,3 +146,70 @@ def test_the_published_network_of_urpc():
     assert sum(p.numel() for p in method.parameters()) == 5_884_504
     with pytest.raises(ConfigError, match="vnet has no option 'pyramid'"):
         build_method(small_task(3), MethodSection(name="urpc"), NetworkConfig(name="vnet"))
+
+
+# ----------------------------------------------------------------------------------------------- mc-net, mc-net-plus
+
+
+def plain_dice(p, labels):
+    """Of the foreground classes, plain denominator, pooled."""
+    y = np.moveaxis(np.eye(p.shape[1])[labels.numpy()], -1, 1)
+    over = (0, *range(2, p.ndim))
+    return (1 - (2 * (p * y).sum(over) + 1e-5) / (p.sum(over) + y.sum(over) + 1e-5))[1:].mean()
+
+
+@pytest.mark.parametrize("include_labelled", [True, False])
+@pytest.mark.parametrize(("name", "count"), [("mc-net", 2), ("mc-net-plus", 3)])
+def test_mutual_consistency(name, count, include_labelled):
+    method = build(name, consistency=CONSTANT, include_labelled=include_labelled, temperature=0.4)
+    batch = small_batch(method.task)
+    maps = [softmax(logits) for logits in method.network.forward_all(batch.images).logits]
+    assert len(maps) == count
+    known = 0.5 * sum(plain_dice(p[:2], batch.labels) for p in maps)
+    seen = [p[0 if include_labelled else 2 :] for p in maps]
+    sharp = [p**2.5 / (p**2.5 + (1 - p) ** 2.5) for p in seen]
+    mutual = sum(((seen[k] - sharp[j]) ** 2).mean() for k in range(count) for j in range(count) if j != k)
+    step = method(batch, END)
+    assert step.logs["consistency"].item() == pytest.approx(mutual, rel=1e-4)
+    assert step.loss.item() == pytest.approx(known + 0.7 * mutual, rel=1e-5)
+
+
+def test_where_the_release_of_mc_net_lets_gradients_pass():
+    """Its targets come to meet the predictions: the gradient at a decoder's output is another one, the loss is not."""
+    losses, gradients = [], []
+    for released in (False, True):
+        method = build("mc-net", dice_weight=0, consistency=CONSTANT, as_released=released)
+        step = method(small_batch(method.task), END)
+        step.loss.backward()
+        losses.append(step.loss.item())
+        gradients.append(torch.cat([p.grad.flatten() for p in method.network.decoders[0].outputs.parameters()]))
+    assert losses[0] == losses[1]
+    assert not torch.allclose(*gradients, rtol=0.1)
+
+
+def test_the_gradient_of_a_detached_target_by_hand():
+    """d/dz of mean (p - q)^2 with q held still, at the output convolution's bias of decoder 0."""
+    method = build("mc-net", dice_weight=0, consistency={"weight": 1.0, "shape": "constant"})
+    batch = small_batch(method.task)
+    p, other = (softmax(logits) for logits in method.network.forward_all(batch.images).logits)
+    q = other**10 / (other**10 + (1 - other) ** 10)
+    towards = 2 * (p - q) / p.size
+    wanted = (p * (towards - (towards * p).sum(1, keepdims=True))).sum((0, 2, 3))
+    method(batch, END).loss.backward()
+    np.testing.assert_allclose(method.network.decoders[0].outputs[0].bias.grad.numpy(), wanted, rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize(("name", "size"), [("mc-net", 12_347_716), ("mc-net-plus", 15_246_566)])
+def test_published_sizes_of_mutual_consistency(name, size):
+    method = build_method(small_task(3), MethodSection(name=name), NetworkConfig())
+    assert sum(p.numel() for p in method.parameters()) == size
+
+
+def test_the_decoders_of_mc_net_are_a_setting():
+    method = build("mc-net-plus", decoders=["linear", "transposed", "nearest", "cubic"], predict_with="mean")
+    image = small_batch(method.task).images
+    maps = [softmax(logits) for logits in method.network.forward_all(image).logits]
+    assert len(maps) == 4
+    np.testing.assert_allclose(method.predictor().eval()(image).detach().numpy(), np.mean(maps, axis=0), atol=1e-6)
+    with pytest.raises(ConfigError, match="cubic upsampling exists for 2D images only"):
+        build("mc-net", 3, decoders=["linear", "cubic"])

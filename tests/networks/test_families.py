@@ -91,8 +91,8 @@ def test_decoders_of_the_3d_u_net_differ():
     torch.manual_seed(0)
     network = UNet3D(3, 1, 2, width=2, decoders=[0, 1, 2]).eval()
     with torch.no_grad():
-        logits = network.forward_all(torch.randn(1, 1, 16, 16, 16)).logits
-    assert all(one.shape == (1, 2, 16, 16, 16) for one in logits)
+        logits = network.forward_all(torch.randn(1, 1, 32, 16, 16)).logits
+    assert all(one.shape == (1, 2, 32, 16, 16) for one in logits)
     assert not any(torch.allclose(logits[a], logits[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
 
 
@@ -126,6 +126,7 @@ def test_2d_pyramid_repeats_the_coarse_logits():
 
 
 def test_2d_pyramid_perturbs_the_lower_heads_in_training_only():
+    torch.manual_seed(0)
     network = UNet2D(2, 1, 2, width=4, norm="none", dropout=0.0, pyramid=True)
     image = torch.randn(1, 1, 32, 32)
     with torch.no_grad():

@@ -21,6 +21,8 @@ class Batch:
         labels: their labels ``(B_l, *S)``, int64.
         unlabelled: images ``(B_u, C, *S)``; ``B_u`` is 0 for methods that use none.
         unlabelled_strong: the same patches under a strong intensity change, for methods that ask by ``strong_views``.
+        distances: signed distance maps of the labels ``(B_l, K - 1, *S)``, one a foreground class, for methods that ask by
+            ``distance_maps``; see `fewmask.data.distance`.
         cases: the ids behind the patches, labelled then unlabelled, for messages about them.
     """
 
@@ -29,6 +31,7 @@ class Batch:
     unlabelled: Tensor
     unlabelled_strong: Tensor | None = None
     cases: tuple[str, ...] = ()
+    distances: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The batch with ``change`` applied to every tensor, for example a move to a device."""

@@ -23,6 +23,7 @@ from fewmask.config import AugmentConfig, SamplingConfig
 from fewmask.data.augment import augment, strong_view
 from fewmask.data.batch import Batch
 from fewmask.data.coded import Volume
+from fewmask.data.distance import signed_distances
 from fewmask.errors import FewmaskError, RunError
 
 Array = NDArray[Any]
@@ -116,6 +117,7 @@ class BatchStream(Dataset[Batch | FewmaskError]):
         augmentation: random changes.
         channels: channels of an image (for the empty stream of a method that uses no unlabelled scans).
         strong: whether to add strong views.
+        distances: add signed distance maps of labels with so many classes; none: no maps.
         rank: this process's place among ``world`` data-parallel ones; each gets its own share of one large batch.
         world: number of data-parallel processes.
     """
@@ -130,12 +132,14 @@ class BatchStream(Dataset[Batch | FewmaskError]):
         *,
         channels: int,
         strong: bool = False,
+        distances: int | None = None,
         rank: int = 0,
         world: int = 1,
     ) -> None:
         self.source, self.streams, self.patch_size = source, streams, tuple(patch_size)
         self.sampling, self.augmentation = sampling, augmentation
-        self.channels, self.strong, self.rank, self.world = channels, strong, rank, world
+        self.channels, self.strong, self.distances = channels, strong, distances
+        self.rank, self.world = rank, world
 
     def __getitem__(self, step: int) -> Batch | FewmaskError:
         """The batch of a step; a problem of the data comes back as a value, so that it crosses process borders in one piece."""
@@ -154,6 +158,7 @@ class BatchStream(Dataset[Batch | FewmaskError]):
         known, others = self._places(LABELLED, step), self._places(UNLABELLED, step)
         labelled = [self._labelled(position, case) for position, case in known]
         views = [self._unlabelled(position, case) for position, case in others]
+        maps = [signed_distances(label, self.distances) for _, label in labelled] if self.distances else None
         strong = self._stack([view for _, view in views if view is not None]) if self.strong else None
         return Batch(
             labelled=self._stack([image for image, _ in labelled]),
@@ -161,6 +166,7 @@ class BatchStream(Dataset[Batch | FewmaskError]):
             unlabelled=self._stack([image for image, _ in views]),
             unlabelled_strong=strong,
             cases=tuple(case for _, case in (*known, *others)),
+            distances=torch.from_numpy(np.stack(maps)) if maps else None,
         )
 
     def _places(self, stream: int, step: int) -> list[tuple[int, str]]:

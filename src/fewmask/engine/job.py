@@ -55,6 +55,7 @@ class Job:
             self.experiment.augment,
             channels=self.task.in_channels,
             strong=kind.strong_views,
+            distances=self.task.num_classes if kind.distance_maps else None,
             rank=rank,
             world=world,
         )

@@ -144,6 +144,7 @@ class Method(nn.Module):
         Config: the class of the settings.
         uses_unlabelled: whether batches must hold unlabelled patches.
         strong_views: whether batches must hold `Batch.unlabelled_strong`.
+        distance_maps: whether batches must hold `Batch.distances`.
         spatial_dims: the dimensions it is defined for.
         family: its family, as ``fewmask methods`` prints it.
         year: when it was published.
@@ -157,6 +158,7 @@ class Method(nn.Module):
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     uses_unlabelled: ClassVar[bool] = True
     strong_views: ClassVar[bool] = False
+    distance_maps: ClassVar[bool] = False
     spatial_dims: ClassVar[tuple[int, ...]] = (2, 3)
     family: ClassVar[str] = ""
     year: ClassVar[int] = 0
