@@ -20,6 +20,7 @@ from fewmask.cli import (
     methods,
     networks,
     predict,
+    pseudo_label,
     report,
     split,
     train,
@@ -42,6 +43,7 @@ app.command("split")(split.split)
 app.command("train")(train.train)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("pseudo-label")(pseudo_label.pseudo_label)
 app.command("report")(report.report)
 app.add_typer(bench.app, name="bench")
 app.command("export")(export.export)

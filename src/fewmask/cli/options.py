@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from fewmask.inference.predictor import Predictor
 
 DatasetArgument = Annotated[
     Path,
@@ -47,6 +50,27 @@ PartOption = Annotated[
     Literal["test", "validation", "unlabelled", "labelled"] | None,
     typer.Option("--part", help="Only the cases of this part of the run's split, wherever they lie. Default: all."),
 ]
+FlipsOption = Annotated[
+    bool | None, typer.Option("--flips/--no-flips", help="Average over mirrored copies (slower, often better).")
+]
+ComponentOption = Annotated[
+    bool | None,
+    typer.Option("--largest-component/--all-components", help="Keep the largest connected piece of each class alone."),
+]
+WeightingOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--gaussian/--uniform",
+        help="Where windows overlap: trust their centres more than their borders, or all voxels alike.",
+    ),
+]
+EngineOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="eager (exact), fused (faster, to 1e-5) or bf16 (fastest, rougher)."),
+]
+DeviceOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="cpu or cuda. Default: a GPU where there is one.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
@@ -58,3 +82,24 @@ def gather_changes(assignments: list[str], **sections: dict[str, Any]) -> dict[s
     for assignment in assignments:
         changes = merge(changes, parse_assignment(assignment))
     return changes
+
+
+def open_predictor(
+    run: Path,
+    checkpoint: str | None = None,
+    device: str | None = None,
+    *,
+    flips: bool | None = None,
+    largest_component: bool | None = None,
+    gaussian: bool | None = None,
+    engine: str | None = None,
+) -> Predictor:
+    """The model of a run folder, with what the command line changes in its ``inference`` settings."""
+    from fewmask.inference.predictor import Predictor
+
+    predictor = Predictor.from_run(run, checkpoint, device)
+    weighting = None if gaussian is None else "gaussian" if gaussian else "uniform"
+    wanted = {"flips": flips, "largest_component": largest_component, "weighting": weighting, "engine": engine}
+    changes = {key: value for key, value in wanted.items() if value is not None}
+    predictor.settings = predictor.settings.model_copy(update=changes)
+    return predictor

@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from fewmask.cli.console import print_json, say, say_next
-from fewmask.cli.options import CheckpointOption, JsonOption, PartOption, RunArgument
+from fewmask.cli.options import (
+    CheckpointOption,
+    ComponentOption,
+    DeviceOption,
+    EngineOption,
+    FlipsOption,
+    JsonOption,
+    PartOption,
+    RunArgument,
+    WeightingOption,
+    open_predictor,
+)
 from fewmask.cli.progress import counting
 from fewmask.errors import ConfigError
 
@@ -39,40 +50,18 @@ def predict(
         typer.Option(min=1, metavar="N", help="Noise samples to average, for methods that predict from noise."),
     ] = None,
     checkpoint: CheckpointOption = None,
-    flips: Annotated[
-        bool | None, typer.Option("--flips/--no-flips", help="Average over mirrored copies (slower, often better).")
-    ] = None,
-    largest_component: Annotated[
-        bool | None,
-        typer.Option(
-            "--largest-component/--all-components", help="Keep the largest connected piece of each class alone."
-        ),
-    ] = None,
-    gaussian: Annotated[
-        bool | None,
-        typer.Option(
-            "--gaussian/--uniform",
-            help="Where windows overlap: trust their centres more than their borders, or all voxels alike.",
-        ),
-    ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="eager (exact), fused (faster, to 1e-5) or bf16 (fastest, rougher)."),
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", help="cpu or cuda. Default: a GPU where there is one.")
-    ] = None,
+    flips: FlipsOption = None,
+    largest_component: ComponentOption = None,
+    gaussian: WeightingOption = None,
+    engine: EngineOption = None,
+    device: DeviceOption = None,
     part: PartOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Segment scans, each in its own geometry, format and name."""
-    from fewmask.inference.predictor import Predictor
-
-    predictor = Predictor.from_run(run, checkpoint, device)
-    weighting = None if gaussian is None else "gaussian" if gaussian else "uniform"
-    wanted = {"flips": flips, "largest_component": largest_component, "weighting": weighting, "engine": engine}
-    changes = {key: value for key, value in wanted.items() if value is not None}
-    predictor.settings = predictor.settings.model_copy(update=changes)
+    predictor = open_predictor(
+        run, checkpoint, device, flips=flips, largest_component=largest_component, gaussian=gaussian, engine=engine
+    )
     if draws is not None:
         predictor.draw(draws)
     with counting("predicting", quiet=as_json) as progress:

@@ -60,6 +60,22 @@ def accelerate(module: nn.Module, engine: str, device: torch.device | str = "cpu
     return fast if engine == "fused" else _Bfloat16(fast, channels_last=foldable, device_type=kind)
 
 
+def device_of(name: torch.device | str | None) -> torch.device:
+    """The device of a name; without one, a GPU where there is one.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    gpu = torch.cuda.is_available()
+    try:
+        device = torch.device(name or ("cuda" if gpu else "cpu"))
+    except RuntimeError:
+        raise ConfigError(f"there is no device {name!r}: give cpu or cuda") from None
+    if device.type == "cuda" and not gpu:
+        raise ConfigError(f"device {name} needs a GPU, but torch sees none: use cpu, or install a CUDA build of torch")
+    return device
+
+
 class _Bfloat16(nn.Module):
     """A network under autocast; images come in and probabilities go out as float32."""
 

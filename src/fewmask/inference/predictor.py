@@ -18,7 +18,7 @@ from fewmask.data.image import Geometry, Image, write_image
 from fewmask.data.preprocess import Preprocessor
 from fewmask.data.restore import resampled_slabs, scan_view
 from fewmask.errors import ConfigError, DataError, RunError
-from fewmask.inference.engines import Engine, accelerate
+from fewmask.inference.engines import Engine, accelerate, device_of
 from fewmask.inference.inputs import Scan, scans_of_cases
 from fewmask.inference.noise_samples import WithSpread, check_spread, set_draws
 from fewmask.inference.outputs import check_apart, map_path, output_path
@@ -74,7 +74,7 @@ class Predictor:
         channels: Sequence[str],
         device: torch.device | str | None = None,
     ) -> None:
-        self.device = _device(device)
+        self.device = device_of(device)
         self.module = module.to(self.device).eval()
         self._fast: dict[tuple[Engine, bool], nn.Module] = {}
         self.task, self.channels = task, tuple(channels)
@@ -134,6 +134,7 @@ class Predictor:
         probabilities: Array | None = None,
         uncertainty: Array | None = None,
         spread: Array | None = None,
+        confidence: Array | None = None,
     ) -> Array:
         """The label map of one scan, ``(*S)`` uint8 on the scan's own grid.
 
@@ -146,6 +147,8 @@ class Predictor:
             uncertainty: ``(*S)`` float32 to be filled with their entropy (see `entropy_map`).
             spread: ``(*S)`` float32 to be filled with how far noise samples lie apart, 0 to 1, for a method that predicts from
                 several of them (see `draw`).
+            confidence: ``(*S)`` float32 to be filled with the probability of the voxel's class; where a smaller component was
+                removed, with what its class leaves for all others.
 
         Raises:
             ConfigError: ``inference.stride`` does not fit the patch, or there are no noise samples to spread.
@@ -173,12 +176,17 @@ class Predictor:
             check_spread(self.module)
             spread[...] = 0
             targets.append((scan_view(spread[None], record), lambda slab: slab[-1]))
+        if confidence is not None:
+            confidence[...] = 1
+            targets.append((scan_view(confidence[None], record), lambda slab: slab[classes].max(0)))
         slabs = self._slabs(prepared, spread=spread is not None)
         for first, slab in resampled_slabs(slabs, record.shape, record.cropped_shape):
             for inside, values_of in targets:
                 inside[:, first : first + slab.shape[1]] = values_of(slab)
         if self.settings.largest_component:
-            labels = largest_component(labels, range(1, self.task.num_classes))
+            whole, labels = labels, largest_component(labels, range(1, self.task.num_classes))
+            if confidence is not None:
+                confidence[whole != labels] = 1 - confidence[whole != labels]
         return labels
 
     def _slabs(self, prepared: Array, *, spread: bool) -> Iterator[tuple[int, Array]]:
@@ -284,15 +292,3 @@ class Predictor:
                 write_image(map_path(path, "probabilities", f"_{name}"), values, geometry, like=like)
         for name, values in beside.items():
             write_image(map_path(path, name), values, geometry, like=like)
-
-
-def _device(name: torch.device | str | None) -> torch.device:
-    """The device of a name; without one, a GPU where there is one."""
-    gpu = torch.cuda.is_available()
-    try:
-        device = torch.device(name or ("cuda" if gpu else "cpu"))
-    except RuntimeError:
-        raise ConfigError(f"there is no device {name!r}: give cpu or cuda") from None
-    if device.type == "cuda" and not gpu:
-        raise ConfigError(f"device {name} needs a GPU, but torch sees none: use cpu, or install a CUDA build of torch")
-    return device

@@ -1,0 +1,65 @@
+"""Files of one data set in another: copied or linked, each whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from fewmask.data.convert.write import copy_file
+from fewmask.data.dataset import Dataset
+from fewmask.data.formats.bitmap import JPEG, TIFF
+from fewmask.data.image import suffix_of
+from fewmask.errors import DataError
+from fewmask.files import make_folder, write_error, write_text
+
+Link = Literal["hard", "symbolic"]
+
+
+def ending_of(source: Dataset) -> str:
+    """The ending of images and labels, which nnU-Net wants to be one; PNG where the source has JPEG, which it does not read."""
+    return ".png" if source.file_ending.lower() in JPEG else source.file_ending
+
+
+def with_companions(path: Path, target: Path) -> Iterator[tuple[Path, Path]]:
+    """A file of an image and, of a stack of pages, the one with its spacing."""
+    if suffix_of(path) == ".mhd":
+        raise DataError(
+            f"{path}: keeps its voxels in a second file, which nnU-Net does not read; save the data set as .mha"
+        )
+    yield path, target
+    stem, place = path.name[: -len(suffix_of(path))], target.name[: -len(suffix_of(target))]
+    if suffix_of(path) in TIFF:
+        for tail in ("", "_0000"):
+            beside = path.with_name(f"{stem.removesuffix('_0000')}{tail}.json")
+            if beside.is_file():
+                yield beside, target.with_name(f"{place.removesuffix('_0000')}{tail}.json")
+
+
+def place(file: Path, target: Path, link: Link | None) -> None:
+    """Copy a file, or link it, in place of what may be there.
+
+    Raises:
+        WriteError: the folder cannot be written, or hard links do not reach it.
+    """
+    if link is None:
+        copy(file, target)
+        return
+    make_folder(target.parent)
+    try:
+        target.unlink(missing_ok=True)
+        if link == "hard":
+            os.link(file.resolve(), target)
+        else:
+            target.symlink_to(file.resolve())
+    except OSError as error:
+        raise write_error(target, error) from error
+
+
+def copy(file: Path, target: Path) -> None:
+    """Copy an image, a label, or what belongs to one, in one step."""
+    if target.suffix == ".json":
+        write_text(target, file.read_text(encoding="utf-8-sig"))
+    else:
+        copy_file(file, target)
