@@ -142,11 +142,11 @@ def main(arguments: list[str]) -> int:
         except RunError:
             return BUSY
         order = Order.read(folder)
-        return 0 if order.job.scored else _noted(order)
+        return 0 if order.job.scored else noted(order)
 
 
-def _noted(order: Order) -> int:
-    """Do the job and keep the notes."""
+def noted(order: Order) -> int:
+    """Do the job and keep the notes; returns the exit code of its process."""
     notes = Notes.read(order.job.notes)
     before, began = notes.seconds, time.time()
 
