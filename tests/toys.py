@@ -23,8 +23,9 @@ LARGER = {("urpc", 3): (32, 16, 16)}
 CHEAP = {
     "cct": {"perturbations": ["noise", "dropout"]},  # of a feature map of one voxel attention drops all
     # Dice of plain sums falls slowly from where a network starts.
-    **dict.fromkeys(("mc-net", "mc-net-plus"), {"ce_weight": 0.5}),
+    **{name: {"ce_weight": 0.5} for name in ("mc-net", "mc-net-plus")},
     "diffusion-co-training": {"rounds": {"count": 1}},
+    "sassnet": {"discriminator_width": 4},
     "semigda": {
         "autoencoder": {"widths": [8, 8, 8], "groups": 4, "batch": 4},
         "mapping_width": 4,

@@ -111,3 +111,87 @@ def test_the_mask_of_a_distance(distance, mask):
 def test_the_published_size_of_dtc():
     method = build_method(small_task(3), MethodSection(name="dtc"), NetworkConfig())
     assert sum(p.numel() for p in method.parameters()) == 9_448_866
+
+
+# ----------------------------------------------------------------------------------------------------------- sassnet
+
+GENERATOR, JUDGE = (END._replace(turn=name) for name in ("generator", "discriminator"))
+
+
+def sassnet(classes=2, **settings):
+    return build("sassnet", classes=classes, discriminator_width=4, **settings)
+
+
+def cross_entropy(logits, labels):
+    z = logits.detach().numpy().astype(np.float64)
+    return np.mean([np.log(np.exp(row).sum()) - row[label] for row, label in zip(z, labels, strict=True)])
+
+
+def verdict(method, maps, images):
+    """What the discriminator says without dropout."""
+    method.discriminator.eval()
+    logits = method.discriminator(torch.from_numpy(maps).float(), images)
+    method.discriminator.train()
+    return logits
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_generator_of_sassnet(classes):
+    method = sassnet(classes, adversarial={"weight": 0.5})
+    batch = small_batch(method.task)
+    p, s = outputs(method, batch.images)
+    distance = ((s[:2] - targets(batch.labels, classes)) ** 2).mean()
+    fooled = cross_entropy(verdict(method, s[2:], batch.unlabelled), [1, 1])
+    weight = 0.5 * math.exp(-5 * (1 - 39 / 40) ** 2)
+    step = method(batch, GENERATOR)
+    wanted = dice(p[:2], batch.labels) + 0.3 * distance + weight * fooled
+    assert step.loss.item() == pytest.approx(wanted, rel=1e-5)
+    assert step.logs["adversarial"].item() == pytest.approx(fooled, rel=1e-5)
+
+
+def test_the_discriminator_of_sassnet():
+    method = sassnet()
+    method.discriminator.dropout.p = 0.0
+    batch = small_batch(method.task)
+    _, s = outputs(method, batch.images)
+    wanted = cross_entropy(verdict(method, s, batch.images), [1, 1, 0, 0])
+    step = method(batch, JUDGE)
+    assert step.loss.item() == pytest.approx(wanted, rel=1e-5)
+    step.loss.backward()
+    assert all(p.grad is None for p in method.network.parameters()), "the network holds still"
+    assert method.network.training and method.discriminator.training
+
+
+def test_who_judges_in_which_mode():
+    """Dropout of the discriminator is off while the network learns and on while it learns itself."""
+    method = sassnet()
+    batch = small_batch(method.task)
+    losses = {turn: {method(batch, turn).loss.item() for _ in range(4)} for turn in (GENERATOR, JUDGE)}
+    assert len(losses[GENERATOR]) == 1 and len(losses[JUDGE]) > 1
+
+
+def test_the_turns_of_sassnet():
+    method = sassnet(discriminator_lr=2e-4)
+    first, second = method.turns("train")
+    assert set(first.parameters) == set(method.network.parameters())
+    assert set(second.parameters) == set(method.discriminator.parameters())
+    assert {"optimiser": "adam", "lr": 2e-4, "momentum": 0.9, "beta2": 0.99}.items() <= dict(second.optimiser).items()
+    alone = sassnet(adversarial={"weight": 0.0})
+    assert [turn.name for turn in alone.turns("train")] == ["generator"] and alone.discriminator is None
+
+
+def test_what_sassnet_asks_of_an_empty_patch():
+    losses = []
+    for released in (False, True):
+        method = sassnet(as_released=released, dice_weight=0, adversarial={"weight": 0.0})
+        batch = small_batch(method.task)
+        batch.labels[:] = 0
+        _, s = outputs(method, batch.labelled)
+        losses.append(method(batch, GENERATOR).loss.item())
+        assert losses[-1] == pytest.approx(0.3 * ((s - (0 if released else 1)) ** 2).mean(), rel=1e-5)
+    assert losses[0] != pytest.approx(losses[1], rel=0.1)
+
+
+def test_the_published_size_of_sassnet():
+    method = build_method(small_task(3), MethodSection(name="sassnet"), NetworkConfig())
+    assert sum(p.numel() for p in method.parameters()) == 20_469_156
