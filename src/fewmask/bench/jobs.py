@@ -15,7 +15,7 @@ from fewmask.data.protocols.split import protocol_split
 from fewmask.data.split import Split
 from fewmask.errors import ConfigError
 from fewmask.methods import method_config
-from fewmask.recipes import recipe_path
+from fewmask.recipes import recipe_names, recipe_path
 from fewmask.run_folder import RunFolder, flatten
 from fewmask.words import parse_amount
 
@@ -155,7 +155,7 @@ def expand(suite: Suite, output: Path) -> list[Job]:
     Raises:
         ConfigError: a method, recipe, protocol or setting is not valid.
     """
-    recipes = cache(read_yaml)
+    recipes = cache(_recipe)
     return [
         _job(suite, output, Place(name, labelled, method.label, seed), method, recipes)
         for name, data in suite.data.items()
@@ -184,9 +184,10 @@ def _runs(data: SuiteData, method: SuiteMethod, labelled: str) -> bool:
     return not any(some.skip and some.applies(method.label, labelled) for some in data.exceptions)
 
 
-def _job(
-    suite: Suite, output: Path, place: Place, method: SuiteMethod, recipes: Callable[[Path], dict[str, Any]]
-) -> Job:
+Recipes = Callable[[tuple[str, ...], str, str], tuple[Path, dict[str, Any]]]
+
+
+def _job(suite: Suite, output: Path, place: Place, method: SuiteMethod, recipes: Recipes) -> Job:
     data = suite.data[place.data]
     sources = {key: _first(suite, place.data, label) for key, label in method.starts_from.items()}
     starts = {key: (output / source.path).resolve() for key, source in sources.items() if source != place}
@@ -197,8 +198,8 @@ def _job(
     changes = merge(changes, nested({key: str(folder) for key, folder in starts.items()}))
     if data.protocol:
         changes = merge(protocol_settings(data.protocol), changes)
-    recipe = _recipe(method.recipe or data.recipe, method.name, place.labelled)
-    experiment: Experiment = validate(Experiment, merge(recipes(recipe), changes), f"{place}, from {recipe}")
+    path, recipe = recipes(method.recipe or data.recipe, method.name, place.labelled)
+    experiment: Experiment = validate(Experiment, merge(recipe, changes), f"{place}, from {path}")
     method_config(experiment.method)
     seed = None if _is_ordered(data) else place.seed
     return Job(
@@ -248,12 +249,10 @@ def _is_ordered(data: SuiteData) -> bool:
     return lists in known.lists and known.lists[lists].ordered and not protocol.drawn
 
 
-def _recipe(names: tuple[str, ...], method: str, labelled: str) -> Path:
-    """The first recipe that is there; the error is that of the last."""
+def _recipe(names: tuple[str, ...], method: str, labelled: str) -> tuple[Path, dict[str, Any]]:
+    """The first recipe that is there, and what it says; the error is that of the last."""
     wanted = [name.replace("{method}", method).replace("{labelled}", labelled) for name in names]
-    for name in wanted[:-1]:
-        try:
-            return recipe_path(name)
-        except ConfigError:
-            continue
-    return recipe_path(wanted[-1])
+    known = recipe_names()
+    name = next((name for name in wanted if name in known or Path(name).is_file()), wanted[-1])
+    path = recipe_path(name)
+    return path, read_yaml(path)
