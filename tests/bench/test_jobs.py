@@ -7,11 +7,13 @@ import yaml
 from fewmask.bench.jobs import expand, run_folders
 from fewmask.bench.suite import find_suite
 from fewmask.bench.work import Order, do_job
-from fewmask.config import load_experiment
+from fewmask.config import MethodSection, load_experiment
 from fewmask.data.dataset import Dataset
 from fewmask.engine.train import train
 from fewmask.errors import ConfigError
-from fewmask.run_folder import RunFolder, flatten
+from fewmask.run_folder import RunFolder
+
+CO = "diffusion-co-training"
 
 
 def test_a_job_for_each_combination(write_suite, tmp_path):
@@ -163,24 +165,24 @@ def test_a_run_from_elsewhere_is_recognised(write_suite, job, blobs, tmp_path):
         wanted.check_same(dataset.split(labelled=2, seed=1))
 
 
-def test_the_folder_that_a_run_starts_from_may_have_moved(write_suite, tmp_path):
-    methods = [
-        "supervised",
-        {"name": "diffusion-co-training", "starts_from": {"method.pretrained": "diffusion-co-training"}},
-    ]
-    suite = find_suite(str(write_suite(methods=methods, blobs={"labelled": [2]})))
-    second = expand(suite, tmp_path / "out")[3]
-    found = flatten(second.experiment.model_dump(mode="json")) | {"method.pretrained": "/elsewhere"}
-    second.folder.mkdir(parents=True)
-    (second.folder / "config.yaml").write_text(
-        second.experiment.to_yaml()
-        .replace(found["method.pretrained"], "x")
-        .replace(str((tmp_path / "out").resolve()), "/elsewhere")
-    )
-    assert second.as_found().method.settings()["pretrained"].startswith("/elsewhere")
-    (second.folder / "config.yaml").write_text(
-        second.experiment.model_copy(
-            update={"method": suite and second.experiment.method.model_copy(update={"pretrained": None})}
-        ).to_yaml()
-    )
-    assert second.as_found().method.settings()["pretrained"] == second.experiment.method.settings()["pretrained"]
+def test_a_run_may_have_started_from_elsewhere_or_have_done_it_alone(write_suite, tmp_path):
+    own = {
+        "name": CO,
+        "starts_from": {"method.pretrained": CO},
+        "first": {"method.pretrain.iterations": 3},
+    }
+    suite = find_suite(str(write_suite(methods=["supervised", own], blobs={"labelled": [2]})))
+    first, second = (job for job in expand(suite, tmp_path / "out") if job.place.label == CO)
+    assert first.experiment.method.settings() == {"pretrain": {"iterations": 3}}
+    assert "pretrain" not in second.experiment.method.settings()
+
+    def found(**settings):
+        """What the second run would have to be, where a run with these settings is found in its place."""
+        section = MethodSection(name=CO, **settings)
+        second.folder.mkdir(parents=True, exist_ok=True)
+        (second.folder / "config.yaml").write_text(second.experiment.model_copy(update={"method": section}).to_yaml())
+        settings = second.as_found().method.settings()
+        return settings["pretrained"], settings["pretrain"]["iterations"]
+
+    assert found(pretrained="/elsewhere") == ("/elsewhere", None)
+    assert found(pretrain={"iterations": 5}) == (None, 3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -91,6 +91,7 @@ class Job:
         experiment: the settings.
         rule: how its split is made.
         starts_from: settings that hold the folder of another run, and that folder.
+        alone: the settings with which it would start from no other; None: it does not anyway.
         also: metrics to score beside the usual ones.
     """
 
@@ -100,6 +101,7 @@ class Job:
     experiment: Experiment
     rule: SplitRule
     starts_from: dict[str, Path]
+    alone: Experiment | None
     also: tuple[str, ...]
 
     @property
@@ -115,20 +117,19 @@ class Job:
     def as_found(self) -> Experiment:
         """The settings as they would stand in the run folder that is there already.
 
-        What only the data decide, and where the run lies that it starts from, is taken from there.
+        What only the data decide, and where the run lies that it started from, is taken from there. A run that did alone what it could
+        have taken from another is as good.
         """
         run = RunFolder(self.folder).experiment()
-        asked = self.experiment
+        found = flatten(run.model_dump(mode="json"))
+        taken = {key: found[key] for key in self.starts_from if found.get(key) is not None}
+        asked = self.experiment if taken or self.alone is None else self.alone
         method = MethodSection(name=asked.method.name, **method_config(asked.method).model_dump(mode="json"))
         values = merge(asked.model_dump(mode="json"), {"method": method.model_dump(mode="json")})
-        found = flatten(run.model_dump(mode="json"))
         for key, open_value in (("sampling.patch_size", None), ("preprocess.spacing", "median")):
             if flatten(values)[key] == open_value:
                 values = merge(values, nested({key: found[key]}))
-        for key in self.starts_from:
-            if found.get(key) is not None:
-                values = merge(values, nested({key: found[key]}))
-        return load_experiment(changes=values)
+        return load_experiment(changes=merge(values, nested(taken)))
 
     def check_same(self, split: Split | None = None) -> None:
         """Refuse a run folder that was made with other settings, or of another split.
@@ -191,24 +192,26 @@ def _job(suite: Suite, output: Path, place: Place, method: SuiteMethod, recipes:
     data = suite.data[place.data]
     sources = {key: _first(suite, place.data, label) for key, label in method.starts_from.items()}
     starts = {key: (output / source.path).resolve() for key, source in sources.items() if source != place}
-    changes: dict[str, Any] = {"method": {"name": method.name}}
-    for settings in _settings(suite, data, method, place):
-        changes = merge(changes, nested(settings))
-    changes = merge(changes, {"train": {"seed": place.seed}})
-    changes = merge(changes, nested({key: str(folder) for key, folder in starts.items()}))
-    if data.protocol:
-        changes = merge(protocol_settings(data.protocol), changes)
     path, recipe = recipes(method.recipe or data.recipe, method.name, place.labelled)
-    experiment: Experiment = validate(Experiment, merge(recipe, changes), f"{place}, from {path}")
-    method_config(experiment.method)
-    seed = None if _is_ordered(data) else place.seed
+
+    def experiment(last: Mapping[str, Any]) -> Experiment:
+        changes = protocol_settings(data.protocol) if data.protocol else {}
+        settings_of_suite = _settings(suite, data, method, place)
+        for settings in ({"method.name": method.name}, *settings_of_suite, last, {"train.seed": place.seed}):
+            changes = merge(changes, nested(settings))
+        checked: Experiment = validate(Experiment, merge(recipe, changes), f"{place}, from {path}")
+        method_config(checked.method)
+        return checked
+
+    alone = experiment(method.first)
     return Job(
         place,
         output / place.path,
         output / NOTES / place.path,
-        experiment,
-        SplitRule(place.labelled, data.val, seed, data.protocol, data.lists),
+        experiment({key: str(folder) for key, folder in starts.items()}) if starts else alone,
+        SplitRule(place.labelled, data.val, None if _is_ordered(data) else place.seed, data.protocol, data.lists),
         starts,
+        alone if starts else None,
         suite.also,
     )
 
@@ -223,8 +226,6 @@ def _settings(suite: Suite, data: SuiteData, method: SuiteMethod, place: Place) 
     for some in data.exceptions:
         if some.applies(method.label, place.labelled):
             yield some.set
-    if method.first and place == _first(suite, place.data, method.label):
-        yield method.first
 
 
 def _first(suite: Suite, name: str, label: str) -> Place:

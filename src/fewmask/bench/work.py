@@ -60,7 +60,9 @@ class Order:
             WriteError: the folder cannot be written.
         """
         values = asdict(self) | {"job": asdict(self.job)}
-        values["job"]["experiment"] = self.job.experiment.model_dump(mode="json")
+        for name in ("experiment", "alone"):
+            experiment = getattr(self.job, name)
+            values["job"][name] = None if experiment is None else experiment.model_dump(mode="json")
         make_folder(self.job.notes)
         write_json(self.job.notes / ORDER, _plain(values))
 
@@ -77,6 +79,7 @@ class Order:
                 load_experiment(changes=job["experiment"]),
                 SplitRule(**job["rule"]),
                 {key: Path(folder) for key, folder in job["starts_from"].items()},
+                None if job["alone"] is None else load_experiment(changes=job["alone"]),
                 tuple(job["also"]),
             ),
             Path(values["dataset"]),
