@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from fewmask.components.label_errors import confident_errors
 from fewmask.config import MethodSection
 from fewmask.methods import Progress, build_method
 from toys import small_batch, small_network, small_task
@@ -87,6 +88,75 @@ def test_the_threshold_of_ua_mt_ends_at_the_largest_entropy():
     method = build("ua-mt")
     assert method.threshold(Progress(0, TOTAL)) == pytest.approx((0.75 + 0.25 * math.exp(-5)) * math.log(3))
     assert method.threshold(Progress(TOTAL, TOTAL)) == pytest.approx(math.log(3))
+
+
+def ambiguous_mean_teacher(**settings):
+    """Weights that differ from the teacher's, so that there is something to agree on and doubt is spread."""
+    method = build("ac-mt", noise=0.0, **settings)
+    batch = small_batch(method.task)
+    with torch.no_grad():
+        for parameter in method.student.parameters():
+            parameter.mul_(1.6)
+    student, teacher = method.student(batch.images), softmax(method.teacher(batch.unlabelled))
+    return method, batch, student, ((softmax(student[2:]) - teacher) ** 2).sum(1)
+
+
+@pytest.mark.parametrize(("selector", "change"), [("entropy", 0.2), ("dropout", 0.15)])
+def test_ac_mt_counts_only_where_the_student_is_in_doubt(selector, change):
+    """Without noise and dropout all passes agree, so both masks are those of the student's own entropy."""
+    method, batch, student, squares = ambiguous_mean_teacher(selector=selector, passes=3)
+    progress, p = Progress(1500, TOTAL), softmax(student[2:])
+    threshold = (0.75 + change * math.exp(-5 * (1 - 1500 / TOTAL) ** 2)) * math.log(3)
+    assert method.threshold(progress) == pytest.approx(threshold)
+    mask = -(p * np.log(p + 1e-6)).sum(1) >= threshold
+    assert 0.02 < mask.mean() < 0.98, "the threshold must divide the voxels for this test to mean something"
+    consistency = (squares * mask).sum() / (3 * mask.sum())
+    step = method(batch, progress)
+    assert step.logs["consistency"].item() == pytest.approx(consistency, rel=1e-4)
+    assert step.logs["ambiguous"].item() == pytest.approx(mask.mean(), abs=1e-6)
+    weight = 0.1 * math.exp(-5 * (1 - 10 / 40) ** 2)
+    assert step.loss.item() == pytest.approx(supervised(student[:2], batch.labels) + weight * consistency, rel=1e-5)
+
+
+@pytest.mark.parametrize(("selector", "factor"), [("dropout", 3), ("entropy", 1)])
+def test_the_release_of_ac_mt_divides_by_one_channel_of_one_selector(selector, factor):
+    losses = []
+    for released in (False, True):
+        method, batch, _, _ = ambiguous_mean_teacher(selector=selector, as_released=released)
+        losses.append(method(batch, Progress(1500, TOTAL)).logs["consistency"].item())
+    assert losses[1] == pytest.approx(factor * losses[0], rel=1e-5) and losses[0] > 0
+
+
+def test_the_earlier_threshold_of_ac_mt():
+    method = build("ac-mt", change=-0.15)
+    assert method.threshold(Progress(TOTAL, TOTAL)) == pytest.approx(0.60 * math.log(3))
+
+
+def test_ac_mt_by_prototypes():
+    """Without dropout the teacher is steady everywhere: prototypes of its own labels, and the student's label against the nearest."""
+    method, batch, student, squares = ambiguous_mean_teacher(selector="prototypes", teacher_passes=2)
+    output = method.teacher.network.forward_all(batch.unlabelled)
+    p, features = softmax(output.logits[0]), output.taps["last"].numpy().astype(np.float64)
+    found, rows, flat = p.argmax(1).ravel(), np.moveaxis(features, 1, -1).reshape(-1, 4), np.moveaxis(p, 1, -1)
+    weights = [flat.reshape(-1, 3)[:, c] * (found == c) for c in range(3)]
+    present = [c for c in range(3) if weights[c].any()]
+    prototypes = np.stack([(weights[c][:, None] * rows).sum(0) / weights[c].sum() for c in present])
+    nearest = np.array(present)[((rows[:, None] - prototypes) ** 2).sum(2).argmin(1)].reshape(2, 32, 32)
+    mask = softmax(student[2:]).argmax(1) != nearest
+    assert len(present) > 1 and 0.02 < mask.mean() < 0.98
+    wanted = (squares * mask).sum() / (3 * mask.sum())
+    assert method(batch, LATE).logs["consistency"].item() == pytest.approx(wanted, rel=1e-4)
+
+
+def test_ac_mt_by_label_errors_falls_back_to_all_voxels():
+    method, batch, student, squares = ambiguous_mean_teacher(selector="errors")
+    wanted = confident_errors(student[2:].argmax(1), torch.from_numpy(softmax(method.teacher(batch.unlabelled))))
+    mask = np.ones((2, 32, 32)) if wanted is None else wanted.numpy()
+    step = method(batch, LATE)
+    assert step.logs["consistency"].item() == pytest.approx((squares * mask).sum() / (3 * mask.sum()), rel=1e-4)
+    missing = torch.zeros(2, 3, 32, 32)
+    missing[:, 0] = 5
+    assert method.ambiguous(missing, batch.unlabelled, LATE).all(), "two classes are in no label"
 
 
 @pytest.mark.parametrize("include_labelled", [False, True])

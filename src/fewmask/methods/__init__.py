@@ -2,6 +2,7 @@
 
 from fewmask.data.batch import Batch
 from fewmask.methods import (
+    ac_mt,
     cct,
     cps,
     diff_cl,
@@ -42,6 +43,7 @@ __all__ = [
     "SoftmaxPredictor",
     "Step",
     "Turn",
+    "ac_mt",
     "build_method",
     "cct",
     "cps",
