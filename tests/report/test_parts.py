@@ -5,7 +5,7 @@ from fewmask.data.geometry import Geometry
 from fewmask.report.curves import title
 from fewmask.report.data import Curve
 from fewmask.report.figures import POINTS, running_mean, shorten, thin, thousands
-from fewmask.report.pictures import to_pixels
+from fewmask.report.case_views import to_pixels
 from fewmask.report.slices import View, window
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,22 @@ class CaseScores:
             raise ConfigError(f"there are no scores of a method {method!r}: {nearest(method, self.values)}")
         return self.values[method]
 
+    def on_common_seeds(self, *methods: str) -> CaseScores:
+        """These methods alone, with the seeds that all of them have: seeds differ in what is labelled, too.
+
+        Where they have none in common, or seeds are not known one by one, all rows stay.
+        """
+        values = {name: self.of(name) for name in methods}
+        seeds = {name: (self.seeds or {}).get(name, ()) for name in methods}
+        common = set.intersection(*({*numbers} for numbers in seeds.values()))
+        if not common or any(len({*numbers}) < len(numbers) for numbers in seeds.values()):
+            return replace(self, values=values, seeds=seeds if self.seeds else None)
+        keep = {name: [number in common for number in numbers] for name, numbers in seeds.items()}
+        rows = {name: values[name][np.array(keep[name])] for name in methods}
+        return replace(
+            self, values=rows, seeds={name: tuple(s for s in seeds[name] if s in common) for name in methods}
+        )
+
     def by_case(self, method: str) -> Floats:
         """``(cases,)``: the mean over the seeds that have a score; NaN where none has."""
         return mean_of_known(self.of(method), axis=0)
@@ -132,57 +148,76 @@ def group_runs(paths: Sequence[Path]) -> dict[Setting, list[Path]]:
     return dict(sorted(groups.items()))
 
 
-def collect(paths: Sequence[Path], metric: str = "dice", class_name: str | None = None) -> CaseScores:
+def collect(
+    paths: Sequence[Path], metric: str = "dice", class_name: str | None = None, labels: Sequence[str] | None = None
+) -> CaseScores:
+    """One metric of `collect_all`; arguments and errors as there."""
+    return collect_all(paths, (metric,), class_name, labels)[metric]
+
+
+def collect_all(
+    paths: Sequence[Path],
+    metrics: Sequence[str] | None = None,
+    class_name: str | None = None,
+    labels: Sequence[str] | None = None,
+) -> dict[str, CaseScores]:
     """The scores that `fewmask.metrics.Evaluation.write` left in run folders of one setting.
 
     Args:
         paths: run folders.
-        metric: its name.
+        metrics: their names; None: all that were scored.
         class_name: None: of each case the mean over the classes that it has.
+        labels: a name for each run, under which runs of several seeds stand together; it tells variants of one method apart. None: the
+            methods' names, and runs of a method must then agree in all their settings.
+
+    Returns:
+        By metric; methods in alphabetical order, or labels in the order given.
 
     Raises:
-        RunError: a run is not whole, was not scored, or differs from the others in more than method and seed: in its setting, its
-            test cases, its unit, or from the method's other runs in a setting of the config; or a run is there twice.
+        RunError: a run is not whole, was not scored, or differs from the others in more than label and seed: in its setting, its test
+            cases, its unit, or from the others of its label in the method (without labels, in any setting); or a run is there twice.
         ConfigError: no run has that metric or class.
     """
     if not paths:
         raise RunError("there is no run to compare: give the --output folders of fewmask train")
-    runs = [_read(Path(path)) for path in paths]
-    _check_alike(runs)
-    first = runs[0]
-    for name, known in ((metric, first.scores.metric_names), (class_name, tuple(first.scores.classes))):
+    names: Sequence[str | None] = labels or [None] * len(paths)
+    runs = [_read(Path(path), name) for path, name in zip(paths, names, strict=True)]
+    _check_alike(runs, settings=labels is None)
+    first = runs[0].scores
+    for name, known in (
+        *((metric, first.metric_names) for metric in metrics or ()),
+        (class_name, tuple(first.classes)),
+    ):
         if name is not None and name not in known:
-            raise ConfigError(f"{first.path}: the scores hold no {name!r}: {nearest(name, known)}")
+            raise ConfigError(f"{runs[0].path}: the scores hold no {name!r}: {nearest(name, known)}")
+    order = list(dict.fromkeys(labels)) if labels else sorted({run.label for run in runs})
+    runs.sort(key=lambda run: (order.index(run.label), run.seeds))
+    return {metric: _table(runs, metric, class_name) for metric in metrics or first.metric_names}
+
+
+def _table(runs: Sequence[_Run], metric: str, class_name: str | None) -> CaseScores:
+    first = runs[0]
     cases = tuple(sorted(first.scores.cases))
     values: dict[str, list[list[float]]] = {}
     seeds: dict[str, list[int]] = {}
-    for run in sorted(runs, key=lambda run: (run.method, run.seeds)):
-        values.setdefault(run.method, []).append([_value(run.scores, case, metric, class_name) for case in cases])
-        seeds.setdefault(run.method, []).append(run.seeds[0])
+    for run in runs:
+        values.setdefault(run.label, []).append([run.scores.value(case, metric, class_name) for case in cases])
+        seeds.setdefault(run.label, []).append(run.seeds[0])
     return CaseScores(
         metric,
-        {method: np.array(rows) for method, rows in values.items()},
+        {label: np.array(rows) for label, rows in values.items()},
         cases,
         first.scores.unit,
-        {method: tuple(numbers) for method, numbers in seeds.items()},
+        {label: tuple(numbers) for label, numbers in seeds.items()},
         first.setting,
         tuple(dict.fromkeys(name for run in runs for name in run.shortcuts)),
     )
 
 
-def _value(scores: Scores, case: str, metric: str, class_name: str | None) -> float:
-    if class_name is None:
-        value = scores.case_mean(case, metric)
-    else:
-        score = scores.cases[case].get(class_name)
-        value = score.metrics.get(metric) if score else None
-    return np.nan if value is None else value
-
-
 @dataclass(frozen=True)
 class _Run:
     path: Path
-    method: str
+    label: str
     seeds: tuple[int, int]  # of the training, and that the split was drawn with
     config: dict[str, Any]
     setting: Setting
@@ -190,7 +225,7 @@ class _Run:
     shortcuts: tuple[str, ...]
 
 
-def _read(path: Path) -> _Run:
+def _read(path: Path, label: str | None) -> _Run:
     folder = RunFolder.open(path)
     experiment, split, scores = folder.experiment(), folder.split(), read_scores(path)
     if scores is None:
@@ -199,7 +234,7 @@ def _read(path: Path) -> _Run:
     seed = config.pop("train.seed")
     shortcuts = tuple(name for name in split.shortcuts if name != "voxel-units" or scores.unit == "voxel")
     seeds = (seed, -1 if split.seed is None else split.seed)
-    return _Run(path, experiment.method.name, seeds, config, _setting(folder), scores, shortcuts)
+    return _Run(path, label or experiment.method.name, seeds, config, _setting(folder), scores, shortcuts)
 
 
 def _setting(run: RunFolder) -> Setting:
@@ -208,32 +243,37 @@ def _setting(run: RunFolder) -> Setting:
     return Setting(str(run.dataset()["name"]), split.protocol or "", *sizes)
 
 
-def _check_alike(runs: Sequence[_Run]) -> None:
+def _check_alike(runs: Sequence[_Run], settings: bool) -> None:
     first = runs[0]
     seen: dict[tuple[str, tuple[int, int]], _Run] = {}
-    same_method: dict[str, _Run] = {}
+    same_label: dict[str, _Run] = {}
     for run in runs:
-        if run.setting != first.setting:
-            raise RunError(
-                f"{run.path} ({run.setting}) and {first.path} ({first.setting}) cannot be compared: give runs of one setting"
-            )
-        for what, mine, theirs in (
-            ("test cases", {*run.scores.cases}, {*first.scores.cases}),
-            ("classes", {*run.scores.classes}, {*first.scores.classes}),
-            ("units", {run.scores.unit}, {first.scores.unit}),
-            ("metrics", {*run.scores.metric_names}, {*first.scores.metric_names}),
-        ):
-            if odd := sorted(mine ^ theirs):
-                raise RunError(
-                    f"{run.path} and {first.path} were scored on other {what} ({', '.join(odd[:4])}): score them alike"
-                )
-        if other := seen.get((run.method, run.seeds)):
+        _check_scored_alike(run, first)
+        if other := seen.get((run.label, run.seeds)):
             raise RunError(f"{run.path} and {other.path} are the same method with the same seeds: leave one out")
-        seen[run.method, run.seeds] = run
-        like = same_method.setdefault(run.method, run)
-        if odd := sorted(
-            key for key in {*run.config, *like.config} - {*FREE} if run.config.get(key) != like.config.get(key)
-        ):
+        seen[run.label, run.seeds] = run
+        like = same_label.setdefault(run.label, run)
+        keys = {*run.config, *like.config} - {*FREE} if settings else {"method.name"}
+        if odd := sorted(key for key in keys if run.config.get(key) != like.config.get(key)):
             raise RunError(
                 f"{run.path} and {like.path} are the same method with other settings ({', '.join(odd[:4])}): give one of them"
+                if settings
+                else f"{run.path} and {like.path} are different methods under one label: give each its own"
+            )
+
+
+def _check_scored_alike(run: _Run, first: _Run) -> None:
+    if run.setting != first.setting:
+        raise RunError(
+            f"{run.path} ({run.setting}) and {first.path} ({first.setting}) cannot be compared: give runs of one setting"
+        )
+    for what, mine, theirs in (
+        ("test cases", {*run.scores.cases}, {*first.scores.cases}),
+        ("classes", {*run.scores.classes}, {*first.scores.classes}),
+        ("units", {run.scores.unit}, {first.scores.unit}),
+        ("metrics", {*run.scores.metric_names}, {*first.scores.metric_names}),
+    ):
+        if odd := sorted(mine ^ theirs):
+            raise RunError(
+                f"{run.path} and {first.path} were scored on other {what} ({', '.join(odd[:4])}): score them alike"
             )

@@ -65,12 +65,13 @@ class Ranking:
 
 
 def rank_methods(scores: CaseScores, alpha: float = 0.05) -> Ranking:
-    """Rank methods on every case, seeds averaged first.
+    """Rank methods on every case, seeds averaged first; only the seeds that all methods have, where there are some.
 
     Raises:
         DataError: there are fewer than three methods or six cases that all methods have.
         ConfigError: alpha is not between 0 and 1.
     """
+    scores = scores.on_common_seeds(*scores.methods)
     table = np.stack([scores.by_case(method) for method in scores.methods], axis=1)
     return rank_table(table, scores.methods, scores.higher_is_better, alpha)
 

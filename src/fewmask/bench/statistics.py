@@ -2,7 +2,7 @@
 
 The unit of all tests is the case: a case's scores are first averaged over the seeds, because several runs on one case are not several
 cases. So a test says whether a difference would hold on other cases of the kind, for runs like these; how much runs differ among
-themselves is the deviation over seeds.
+themselves is the deviation over seeds. Two methods are compared on the seeds that both have.
 """
 
 from __future__ import annotations
@@ -205,6 +205,7 @@ def compare_all(scores: CaseScores) -> list[Comparison]:
 
 
 def _compare(scores: CaseScores, first: str, second: str) -> Comparison:
+    scores = scores.on_common_seeds(first, second)
     differences = scores.by_case(first) - scores.by_case(second)
     known = differences[~np.isnan(differences)]
     if len(known) < FEWEST_PAIRS:

@@ -7,7 +7,9 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fewmask.bench import grid
 from fewmask.bench.case_scores import CaseScores
+from fewmask.bench.grid import Cell, Grid
 from fewmask.bench.published import Doubt, Figure, Result, Table, find_published, read_published
 from fewmask.bench.statistics import Summary, may_be_bold, summarise
 from fewmask.data.protocols import find_protocol
@@ -173,10 +175,11 @@ def _doubts(theirs: Mapping[str, Result], metrics: tuple[str, ...]) -> list[str]
     return list(found)
 
 
-def _signed(value: float | None, metric: str) -> str:
+def signed(value: float | None, metric: str, digits: int = 2) -> str:
+    """A difference with its sign; overlaps in points."""
     if value is None:
         return NOTHING
-    text = number(abs(value), metric, 2)
+    text = number(abs(value), metric, digits)
     sign = "" if float(text) == 0 else "+" if value > 0 else "−"
     return f"{sign}{text}"
 
@@ -200,74 +203,29 @@ def _heads(table: SideBySide) -> list[str]:
     return ["method", *(f"{title} {side}" for title in titles for side in ("ours", "theirs", "difference"))]
 
 
-def _rows(table: SideBySide, bold: str, plain: str = "{}") -> list[list[str]]:
-    """The cells of each method; ``bold`` and ``plain`` say how a text is written."""
+def as_grid(table: SideBySide) -> Grid:
+    """The table as text."""
     rows = []
     for method, entries in table.entries.items():
-        cells = [plain.format(method)]
+        row = [Cell(method)]
         for metric, entry in entries.items():
-            cells.append((bold if entry.bold else plain).format(_ours(entry, metric)))
-            cells += [plain.format(_theirs(entry)), plain.format(_signed(entry.difference, metric))]
-        rows.append(cells)
-    return rows
+            row += [
+                Cell(_ours(entry, metric), entry.bold),
+                Cell(_theirs(entry)),
+                Cell(signed(entry.difference, metric)),
+            ]
+        rows.append(tuple(row))
+    return Grid(table.title, tuple(_heads(table)), tuple(rows), table.notes)
 
 
 def to_markdown(table: SideBySide) -> str:
     """A heading, the table, and the notes as a list."""
-    lines = [_heads(table), ["---", *["---:"] * (3 * len(table.metrics))], *_rows(table, "**{}**")]
-    body = "\n".join("| " + " | ".join(_markdown(cell) for cell in line) + " |" for line in lines)
-    notes = "\n".join(f"- {_markdown(note)}." for note in table.notes)
-    return f"### {_markdown(table.title)}\n\n{body}\n\n{notes}\n"
-
-
-def _markdown(text: str) -> str:
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    return grid.to_markdown(as_grid(table))
 
 
 def to_latex(table: SideBySide) -> str:
     """A ``table`` environment that needs the package ``booktabs``; the notes stand under the table."""
-    heads = " & ".join(_latex(head) for head in _heads(table))
-    rows = [" & ".join(_latex_cell(cell) for cell in row) + r" \\" for row in _rows(table, "\0{}")]
-    notes = " ".join(f"{_latex(note)}." for note in table.notes)
-    return "\n".join(
-        [
-            r"\begin{table}",
-            rf"\caption{{{_latex(table.title)}}}",
-            rf"\begin{{tabular}}{{l{'rrr' * len(table.metrics)}}}",
-            r"\toprule",
-            rf"{heads} \\",
-            r"\midrule",
-            *rows,
-            r"\bottomrule",
-            r"\end{tabular}",
-            rf"\par\footnotesize {notes}",
-            r"\end{table}",
-            "",
-        ]
-    )
-
-
-LATEX = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "−": "$-$",
-    "–": "--",
-    "†": r"$\dagger$",
-    "\u00a0": "~",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-}
-
-
-def _latex(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in text)
-
-
-def _latex_cell(cell: str) -> str:
-    return rf"\textbf{{{_latex(cell[1:])}}}" if cell.startswith("\0") else _latex(cell)
+    return grid.to_latex(as_grid(table))
 
 
 def to_csv(table: SideBySide) -> str:

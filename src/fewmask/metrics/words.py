@@ -49,3 +49,8 @@ def mean_and_spread(values: Mapping[str, Any], metric: str, digits: int | None =
     """Mean and ``± std``; the latter is empty where there is none."""
     spread = "" if values["std"] is None else f"± {number(values['std'], metric, digits)}"
     return number(values["mean"], metric, digits), spread
+
+
+def p_value(p: float) -> str:
+    """``"p = 0.012"``, ``"p < 0.001"``."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}" if p < 0.1 else f"p = {p:.2f}"

@@ -88,7 +88,7 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
         if count > 1:
             raise RunError(f"{path} is given {count} times: give every run once")
     names = _names(resolved)
-    return [_read_run(path, name, index) for index, (path, name) in enumerate(zip(resolved, names, strict=True))]
+    return [read_run(path, name, index) for index, (path, name) in enumerate(zip(resolved, names, strict=True))]
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -100,7 +100,12 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return ["/".join(path.parts[-depth:]) for path in paths]
 
 
-def _read_run(path: Path, name: str, index: int) -> Run:
+def read_run(path: Path, name: str, index: int) -> Run:
+    """Read a run folder; arguments as the attributes of `Run`.
+
+    Raises:
+        RunError: a file is missing or odd.
+    """
     folder = RunFolder.open(path)
     rows = _usable(folder.metrics, lambda: read_metrics(folder.metrics))
     dataset = _usable(path / "dataset.json", lambda: _description(folder.dataset()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import quantiles
 from typing import Any
 
@@ -19,12 +20,19 @@ POINTS = 240  # of a curve
 FEWEST_TO_SMOOTH = 40
 
 
+@dataclass(frozen=True)
+class Dots:
+    """A row of a plot: what is scored, the number of its colour, and by case the value and whether both masks hold the class."""
+
+    name: str
+    index: int
+    values: Mapping[str, tuple[float, bool]]
+
+
 def score_plot(
     runs: Sequence[Run], class_name: str, metric: str, *, scale: float, upper: float | None, name: str, label: str
 ) -> Markup:
-    """Every case as a dot, a row a run, with median and quartiles; of two runs, lines join the cases.
-
-    A hollow dot is a case where only one of prediction and reference holds the class.
+    """`dot_plot` of scored runs.
 
     Args:
         runs: scored runs.
@@ -35,38 +43,51 @@ def score_plot(
         name: unique on the page.
         label: for those who hear the page.
     """
-    rows = [_values(run, class_name, metric, scale) for run in runs]
-    paired = len(runs) == 2
-    figure, axes = new_axes(WIDTH, 40 + ROW * len(runs), (12, 26, 14, 4))
-    places = [float(len(runs) - 1 - number) for number in range(len(runs))]
+    rows = [Dots(run.name, run.index, _values(run, class_name, metric, scale)) for run in runs]
+    return dot_plot(rows, upper=upper, name=name, label=label)
+
+
+def dot_plot(rows: Sequence[Dots], *, upper: float | None, name: str, label: str) -> Markup:
+    """Every case as a dot, with median and quartiles of each row; of two rows, lines join the cases.
+
+    A hollow dot is a case where only one of prediction and reference holds the class.
+
+    Args:
+        rows: from top to bottom.
+        upper: end of the axis; None: as the values ask.
+        name: unique on the page.
+        label: for those who hear the page.
+    """
+    paired = len(rows) == 2
+    figure, axes = new_axes(WIDTH, 40 + ROW * len(rows), (12, 26, 14, 4))
+    places = [float(len(rows) - 1 - number) for number in range(len(rows))]
     if paired:
-        for case in rows[0].keys() & rows[1].keys():
-            axes.plot([rows[0][case][0], rows[1][case][0]], places, color=DIM, alpha=0.35, linewidth=0.8, zorder=1)
-    for run, row, place in zip(runs, rows, places, strict=True):
+        first, second = (row.values for row in rows)
+        for case in first.keys() & second.keys():
+            axes.plot([first[case][0], second[case][0]], places, color=DIM, alpha=0.35, linewidth=0.8, zorder=1)
+    for row, place in zip(rows, places, strict=True):
         # Between two joined rows nothing may cover the lines: box and name lie on the outer side.
         outside = -1.0 if paired and place == 0 else 1.0
-        _draw_row(axes, run, row, place, outside, flat=paired)
-    _finish_score_axes(axes, [value for row in rows for value, _ in row.values()], upper, len(runs))
+        _draw_row(axes, row, place, outside, flat=paired)
+    _finish_score_axes(axes, [value for row in rows for value, _ in row.values.values()], upper, len(rows))
     return to_markup(figure, name, label)
 
 
-def _values(run: Run, class_name: str, metric: str, scale: float) -> dict[str, tuple[float, str]]:
-    """Value and status by case, of the cases that have the class."""
+def _values(run: Run, class_name: str, metric: str, scale: float) -> dict[str, tuple[float, bool]]:
+    """Of the cases that have the class."""
     found = {}
     for case, classes in run.scores.cases.items() if run.scores else ():
         score = classes.get(class_name)
         value = score.metrics.get(metric) if score else None
         if score and value is not None:
-            found[case] = (scale * value, score.status)
+            found[case] = (scale * value, score.status == "found")
     return found
 
 
-def _draw_row(
-    axes: Any, run: Run, row: Mapping[str, tuple[float, str]], place: float, outside: float, *, flat: bool
-) -> None:
-    colour, values = run_colour(run.index), sorted(value for value, _ in row.values())
+def _draw_row(axes: Any, row: Dots, place: float, outside: float, *, flat: bool) -> None:
+    colour, values = run_colour(row.index), sorted(value for value, _ in row.values.values())
     axes.annotate(
-        shorten(run.name, 44),
+        shorten(row.name, 44),
         (0, place + 0.36 * outside),
         xycoords=("axes fraction", "data"),
         color=INK,
@@ -82,11 +103,10 @@ def _draw_row(
         axes.plot([middle, middle], [box - half, box + half], color=colour, linewidth=2, zorder=4)
     if len(values) > MOST_DOTS:
         return
-    for status in ("found", "other"):
-        dots = [value for value, found in row.values() if (found == "found") == (status == "found")]
-        face = colour if status == "found" else PAPER
+    for whole in (True, False):
+        dots = [value for value, found in row.values.values() if found == whole]
+        face, edge = (colour, PAPER) if whole else (PAPER, colour)
         heights = [place] * len(dots) if flat else [place + offset for offset in _spread(dots)]
-        edge = PAPER if status == "found" else colour
         axes.scatter(dots, heights, s=27, facecolor=face, edgecolor=edge, linewidth=0.8, zorder=3)
 
 

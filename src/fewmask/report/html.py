@@ -8,16 +8,18 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from fewmask.bench.statistics import FEWEST_PAIRS, signed_rank_test
 from fewmask.errors import RunError
 from fewmask.files import write_text
-from fewmask.metrics.words import mean_and_spread, metric_title
+from fewmask.metrics.words import mean_and_spread, metric_title, p_value
+from fewmask.report.case_views import look_at_cases
 from fewmask.report.curves import AT_ONCE, Panel, training_panels
 from fewmask.report.data import Run, read_runs
 from fewmask.report.figures import score_plot
-from fewmask.report.pictures import draw_cases
+from fewmask.report.pictures import draw_cases, error_legend
 from fewmask.report.remarks import remarks
 from fewmask.report.svg import COLOURS
 from fewmask.report.tables import case_rows, common_unit, comparable, score_groups, shown_metrics
@@ -25,6 +27,7 @@ from fewmask.words import count, duration
 
 HEADLINE = ("dice", "hd95")
 PLOTTED = ("dice", "hd95", "asd")
+LEVEL = 0.05  # of the test
 MOST_CLASSES = 8  # with plots of their own
 
 
@@ -54,19 +57,11 @@ def write_report(runs: Sequence[Path], output: Path, title: str | None = None, n
 
 def render(runs: Sequence[Run], title: str | None = None, notes: Sequence[str] = ()) -> str:
     """The page as text; arguments as for `write_report`."""
-    environment = Environment(
-        loader=PackageLoader("fewmask.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals |= {"swatch": _swatch, "count": count, "duration": duration}
     scored = [run for run in runs if run.scores]
-    pictures, problems = draw_cases(runs)
+    views, problems = look_at_cases(runs)
     panels = training_panels(runs)
     rows, total = case_rows(runs)
-    return environment.get_template("report.html").render(
+    return template("report.html").render(
         title=title or _title(runs),
         subtitle=_subtitle(runs),
         written=f"{datetime.now():%d %B %Y, %H:%M}",
@@ -86,16 +81,30 @@ def render(runs: Sequence[Run], title: str | None = None, notes: Sequence[str] =
         verdict=_verdict(scored),
         cases=rows,
         case_count=total,
-        pictures=pictures,
+        pictures=draw_cases(views),
+        error_scale=error_legend(views),
         panels=panels[:AT_ONCE],
         more_panels=panels[AT_ONCE:],
         definitions=_definitions(scored),
     )
 
 
-def _swatch(run: Run) -> Markup:
-    """The run's colour as a dot; decorative, because its name stands beside it."""
-    return Markup('<i class="swatch on-{}" aria-hidden="true"></i>').format(run.index % COLOURS)
+def template(name: str) -> Template:
+    """A page of ``templates/``."""
+    environment = Environment(
+        loader=PackageLoader("fewmask.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"swatch": _swatch, "count": count, "duration": duration}
+    return environment.get_template(name)
+
+
+def _swatch(index: int) -> Markup:
+    """A run's colour as a dot; decorative, because its name stands beside it."""
+    return Markup('<i class="swatch on-{}" aria-hidden="true"></i>').format(index % COLOURS)
 
 
 def _title(runs: Sequence[Run]) -> str:
@@ -182,8 +191,16 @@ def _verdict(scored: Sequence[Run]) -> str | None:
     difference = f"{abs(mean):.1f} points {'higher' if mean > 0 else 'lower'}"
     return (
         f"{second.name} has a higher Dice than {first.name} in {better} of {count(len(gains), 'case')}; "
-        f"its mean is {difference}."
+        f"its mean is {difference} ({_test(gains)})."
     )
+
+
+def _test(gains: Sequence[float]) -> str:
+    """What Wilcoxon's test says of paired differences."""
+    if len(gains) < FEWEST_PAIRS:
+        return "too few cases for a test"
+    p, _ = signed_rank_test(gains)
+    return f"Wilcoxon over cases: {p_value(p)}, {'' if p < LEVEL else 'not '}significant"
 
 
 def _definitions(scored: Sequence[Run]) -> list[tuple[str, str]]:

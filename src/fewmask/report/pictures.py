@@ -1,4 +1,4 @@
-"""Pictures of the report: reference and prediction outlined on the scan, for the worst, the median and the best case."""
+"""Pictures of the report: predictions outlined on the scan, and their borders coloured by the distance from the reference's."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 import numpy as np
 from markupsafe import Markup
 
-from fewmask.data.dataset import Dataset
-from fewmask.data.image import SUFFIXES, read_label
-from fewmask.errors import DataError
+from fewmask.report.case_views import Array, CaseView, Traced
 from fewmask.report.data import Run
-from fewmask.report.slices import Array, View, Window, window
+from fewmask.report.outlines import by_bin, path
 from fewmask.report.svg import COLOURS
 
 LARGEST = 640  # pixels of a picture's side; more is not seen
-JPEG_ABOVE = 256 * 256  # colour pictures of more pixels are stored as JPEG
+JPEG_ABOVE = 128 * 128  # colour pictures of more pixels are stored as JPEG
+ERRORS = ("#4a7dff", "#6fb1ff", "#b9dcff", "#f4f4f0", "#ffd9a0", "#ff9d45", "#ff4d3d")
+"""From far inside the reference, past its border, to far outside: the colours of the scale's bins."""
+STEPS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One case as one run segmented it; without a prediction file there is no drawing."""
+    """One case as one run segmented it; without a prediction file there are no drawings."""
 
     run: Run
     drawing: Markup | None
+    errors: Markup | None
     dice: float | None
 
 
@@ -40,133 +41,111 @@ class CasePictures:
     pictures: list[Picture]
 
 
-def draw_cases(runs: Sequence[Run]) -> tuple[list[CasePictures], list[str]]:
-    """Pictures of the worst, the median and the best case by mean Dice over the runs, so that none is favoured.
+def draw_cases(views: Sequence[CaseView], name: str = "scan") -> list[CasePictures]:
+    """Drawings of cases as elements of a page.
 
     Args:
-        runs: in any number; those without scores are left out.
-
-    Returns:
-        The cases; and a sentence for everything that could not be shown.
+        views: of `fewmask.report.case_views.look_at_cases`.
+        name: opens every id; unique on the page.
     """
-    scored = [run for run in runs if run.scores]
-    chosen = choose_cases(scored)
-    if not chosen:
-        return [], []
-    root = scored[0].dataset["root"]
-    try:
-        dataset = Dataset.open(root, strict=False)
-    except (DataError, OSError):
-        return [], [f"No pictures: the scans are no longer at {root}, where {scored[0].name} was trained on them."]
-    drawn, problems = [], []
-    for number, (rank, case) in enumerate(chosen):
-        try:
-            drawn.append(CasePictures(rank, case, _draw_case(dataset, case, scored, f"scan{number}")))
-        except (DataError, OSError) as error:
-            problems.append(f"No picture of {case}: {error}.")
-    return drawn, problems
+    step = error_step(views)
+    return [
+        CasePictures(view.rank, view.case, _draw_case(view, step, f"{name}{number}"))
+        for number, view in enumerate(views)
+    ]
 
 
-def choose_cases(runs: Sequence[Run]) -> list[tuple[str, str]]:
-    """Rank and id of at most three cases that all runs have scored."""
-    shared = [set(run.scores.cases) for run in runs if run.scores]
-    values = {}
-    for case in sorted(set.intersection(*shared)) if shared else ():
-        dice = [run.scores.case_mean(case) for run in runs if run.scores]
-        known = [value for value in dice if value is not None]
-        if known:
-            values[case] = fmean(known)
-    order = sorted(values, key=values.__getitem__)
-    places = {0: "Worst", len(order) - 1: "Best"}
-    if len(order) > 2:
-        places = {0: "Worst", (len(order) - 1) // 2: "Median", len(order) - 1: "Best"}
-    return [("Only" if len(order) == 1 else rank, order[place]) for place, rank in places.items() if order]
+def error_step(views: Sequence[CaseView]) -> float:
+    """The scale of the distances: bins end at one, two and four steps; most points are within four."""
+    found = [d for view in views for traced in view.traced for d in traced.distances]
+    values = np.abs(np.concatenate(found)) if found else np.zeros(0)
+    values = values[np.isfinite(values)]
+    most = float(np.percentile(values, 90)) if len(values) else 0.0
+    return next((step for step in STEPS if 4 * step >= most), STEPS[-1])
 
 
-def _draw_case(dataset: Dataset, case: str, runs: Sequence[Run], name: str) -> list[Picture]:
-    image, reference = dataset.read(case), dataset.read_label(case)
-    masks = {run.index: _prediction(run, case, reference.data.shape) for run in runs}
-    known = [mask for mask in masks.values() if mask is not None]
-    view = View(image.geometry, image.path, reference.data if reference.data.any() else sum(known, reference.data))
-    truth = view.cut(reference.data[None])[0]
-    planes = {index: None if mask is None else view.cut(mask[None])[0] for index, mask in masks.items()}
-    union = np.any([truth > 0, *(plane > 0 for plane in planes.values() if plane is not None)], axis=0)
-    part = window(union, view.pixel)
-    scan = _image_element(view.cut(image.data), part, view.pixel, name)
+def error_bins(distances: Array, step: float) -> Array:
+    """The place in `ERRORS` of each distance; what is no number is as far outside as can be."""
+    edges = np.array([-4, -2, -1, 1, 2, 4]) * step
+    return np.where(np.isnan(distances), len(edges), np.digitize(distances, edges))
+
+
+def error_legend(views: Sequence[CaseView]) -> list[tuple[int, str]]:
+    """Bins and their words, from inside to outside; nothing where there is nothing to see."""
+    if not views:
+        return []
+    step, unit = error_step(views), views[0].unit
+    one, two, four = (f"{step * factor:g}" for factor in (1, 2, 4))
+    words = [f"{four} {unit} or more inside", f"{two} to {four}", f"{one} to {two}", f"within {one} {unit}"]
+    return list(enumerate([*words, f"{one} to {two}", f"{two} to {four}", f"{four} {unit} or more outside"]))
+
+
+def _draw_case(view: CaseView, step: float, name: str) -> list[Picture]:
+    """The scan and the reference are stored once a case; later pictures of the case refer to them."""
     pictures: list[Picture] = []
-    for run in runs:
-        plane, drawing = planes[run.index], None
-        if plane is not None:
-            # The scan is stored once a case; later pictures of the case refer to it.
-            background = Markup('<use href="#{}"/>').format(name) if any(p.drawing for p in pictures) else scan
-            label = f"{case}: reference and prediction of {run.name}"
-            outlines = _outline(truth, part, view.pixel), _outline(plane, part, view.pixel)
-            drawing = _drawing(background, *outlines, side=part.side, colour=run.index % COLOURS, label=label)
-        pictures.append(Picture(run, drawing, run.scores.case_mean(case) if run.scores else None))
+    shared = _shared(view, name)
+    for traced in view.traced:
+        drawing = errors = None
+        if traced.lines is not None:
+            own = f"{name}-{traced.run.index}"
+            drawing = _overlay(view, traced, name, own, shared)
+            errors = _errors(view, traced, step, name, own)
+            shared = Markup("")
+        pictures.append(Picture(traced.run, drawing, errors, traced.dice))
     return pictures
 
 
-def _prediction(run: Run, case: str, shape: tuple[int, ...]) -> Array | None:
-    """The label map of a case; None where there is no file."""
-    for suffix in SUFFIXES:
-        path = run.path / "predictions" / f"{case}{suffix}"
-        if path.is_file():
-            label = read_label(path)
-            if label.data.shape != shape:
-                raise DataError(f"{path} does not lie on the grid of the reference")
-            return label.data
-    return None
-
-
-def _drawing(scan: Markup, reference: str, prediction: str, *, side: float, colour: int, label: str) -> Markup:
-    """The scan with both outlines, which are paths; a dark casing keeps them visible on bright tissue."""
+def _shared(view: CaseView, name: str) -> Markup:
+    left, top, width, height = view.box
     return Markup(
-        '<svg class="scan" viewBox="0 0 {side:g} {side:g}" role="img" aria-label="{label}">{scan}'
-        '<path class="casing" d="{reference}"/><path class="casing" d="{prediction}"/>'
-        '<path class="reference" d="{reference}"/><path class="prediction on-dark-{colour}" d="{prediction}"/></svg>'
-    ).format(side=side, label=label, scan=scan, reference=reference, prediction=prediction, colour=colour)
-
-
-def _outline(labels: Array, part: Window, pixel: tuple[float, float]) -> str:
-    """The borders of every class in the window, as the path of an SVG whose unit is the millimetre."""
-    from matplotlib.figure import Figure
-
-    rows, columns = slice(*part.rows), slice(*part.columns)
-    commands = []
-    for value in np.unique(labels[labels > 0]):
-        # A frame of background closes the outlines at the window's edge.
-        mask = np.pad((labels[rows, columns] == value).astype(float), 1)
-        if min(mask.shape) < 2 or not mask.any():
-            continue
-        for line in Figure().subplots().contour(mask, levels=[0.5]).allsegs[0]:
-            x = (line[:, 0] - 0.5 + part.columns[0] - part.left) * pixel[1]
-            y = (line[:, 1] - 0.5 + part.rows[0] - part.top) * pixel[0]
-            commands.append("M" + "L".join(f"{a:.2f} {b:.2f}" for a, b in zip(x, y, strict=True)) + "Z")
-    return "".join(commands)
-
-
-def _image_element(values: Array, part: Window, pixel: tuple[float, float], name: str) -> Markup:
-    """The window's part of ``(C, rows, columns)`` as an SVG image in millimetres."""
-    piece = values[:, slice(*part.rows), slice(*part.columns)]
-    return Markup(
-        '<image id="{}" href="{}" x="{:.3f}" y="{:.3f}" width="{:.3f}" height="{:.3f}" preserveAspectRatio="none"/>'
+        '<image id="{name}" href="{data}" x="{left:.3f}" y="{top:.3f}" width="{width:.3f}" height="{height:.3f}"'
+        ' preserveAspectRatio="none"/><path id="{name}-reference" d="{reference}"/>'
     ).format(
-        name,
-        data_uri(to_pixels(piece)),
-        (part.columns[0] - part.left) * pixel[1],
-        (part.rows[0] - part.top) * pixel[0],
-        piece.shape[2] * pixel[1],
-        piece.shape[1] * pixel[0],
+        name=name,
+        data=data_uri(view.scan),
+        left=left,
+        top=top,
+        width=width,
+        height=height,
+        reference=path(view.reference, view.side),
     )
 
 
-def to_pixels(values: Array) -> Array:
-    """``(C, rows, columns)`` as uint8: colour as it is where it is 8-bit RGB, else the first channel, windowed to grey."""
-    numbers = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    if len(numbers) == 3 and numbers.min() >= 0 and 1 < numbers.max() <= 255:
-        return np.ascontiguousarray(numbers.transpose(1, 2, 0).astype(np.uint8))
-    low, high = np.percentile(numbers[0], (0.5, 99.5))
-    return np.asarray((np.clip((numbers[0] - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8))
+def _overlay(view: CaseView, traced: Traced, name: str, own: str, shared: Markup) -> Markup:
+    """The scan with both outlines; a dark casing keeps them visible on bright tissue."""
+    return Markup(
+        '<svg class="scan" viewBox="0 0 {side:g} {side:g}" role="img" aria-label="{label}"><defs>{shared}<path id="{own}" d="{d}"/></defs>'
+        '<use href="#{name}"/><use class="casing" href="#{name}-reference"/><use class="casing" href="#{own}"/>'
+        '<use class="reference" href="#{name}-reference"/><use class="prediction on-dark-{colour}" href="#{own}"/></svg>'
+    ).format(
+        side=view.side,
+        label=f"{view.case}: reference and prediction of {traced.run.name}",
+        shared=shared,
+        own=own,
+        name=name,
+        d=path(traced.lines or (), view.side),
+        colour=traced.run.index % COLOURS,
+    )
+
+
+def _errors(view: CaseView, traced: Traced, step: float, name: str, own: str) -> Markup:
+    """The scan with the prediction's outline in the colours of its distances."""
+    bins = [error_bins(distances, step) for distances in traced.distances]
+    pieces = by_bin(traced.lines or (), bins)
+    coloured = Markup("").join(
+        Markup('<path class="error-{}" d="{}"/>').format(number, path(lines, view.side, closed=False))
+        for number, lines in sorted(pieces.items())
+    )
+    return Markup(
+        '<svg class="scan" viewBox="0 0 {side:g} {side:g}" role="img" aria-label="{label}">'
+        '<use href="#{name}"/><use class="reference faint" href="#{name}-reference"/><use class="casing" href="#{own}"/>{coloured}</svg>'
+    ).format(
+        side=view.side,
+        label=f"{view.case}: distance of {traced.run.name} from the reference along its border",
+        name=name,
+        own=own,
+        coloured=coloured,
+    )
 
 
 def data_uri(pixels: Array) -> str:

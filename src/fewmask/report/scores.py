@@ -57,6 +57,15 @@ class Scores:
         known = [value for value in values if value is not None]
         return fmean(known) if known else None
 
+    def value(self, case: str, metric: str, class_name: str | None = None) -> float:
+        """A metric of a class of a case, or its mean over the classes; NaN where there is nothing to score."""
+        if class_name is None:
+            found = self.case_mean(case, metric)
+        else:
+            score = self.cases.get(case, {}).get(class_name)
+            found = score.metrics.get(metric) if score else None
+        return math.nan if found is None else found
+
 
 def read_scores(run: Path) -> Scores | None:
     """The scores of a run, from its ``predictions`` folder or, failing that, from the run folder itself.

@@ -33,7 +33,8 @@ class View:
     def __init__(self, geometry: Geometry, path: Path, masks: Array) -> None:
         self.flat = suffix_of(path) in (".png", ".bmp", *TIFF, *JPEG) and len(geometry.shape) == 2
         self.axes = _axes(geometry, path)
-        self.pixel = (1.0, 1.0)
+        self.spacing = (1.0, 1.0, 1.0)
+        self.position = 0
         if self.flat:
             return
         volume = self._turn(masks[None])[0]
@@ -43,14 +44,23 @@ class View:
         self.position = int(np.argmax((volume != 0).sum(axis=others)))
         lengths = np.linalg.norm(geometry.affine[:3, :3], axis=0)
         by_place = {place: float(lengths[axis]) for axis, (place, _) in enumerate(self.axes)}
-        self.pixel = (by_place[others[1]], by_place[others[0]])
+        self.spacing = (by_place[self.across], by_place[others[1]], by_place[others[0]])
+
+    @property
+    def pixel(self) -> tuple[float, float]:
+        """Height and width of a pixel."""
+        return self.spacing[1:]
 
     def cut(self, values: Array) -> Array:
         """The slice of ``(K, *S)`` as ``(K, rows, columns)``: the patient's right on the left, the front on top."""
+        return self.lay(values)[:, self.position]
+
+    def lay(self, values: Array) -> Array:
+        """All slices of ``(K, *S)`` as ``(K, slices, rows, columns)``, without a copy."""
         if self.flat:
-            return values
-        plane = np.take(self._turn(values), self.position, axis=1 + self.across)
-        return np.asarray(plane.transpose(0, 2, 1)[:, ::-1, ::-1])
+            return values[:, None]
+        turned = np.moveaxis(self._turn(values), 1 + self.across, 1)
+        return turned.transpose(0, 1, 3, 2)[:, :, ::-1, ::-1]
 
     def _turn(self, values: Array) -> Array:
         return reorient(values if values.ndim == 4 else values[..., None], self.axes)

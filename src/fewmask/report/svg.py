@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+from functools import cache
+from importlib import resources
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -71,6 +73,27 @@ def to_markup(figure: Any, name: str, label: str) -> Markup:
     element = re.sub(r'\bid="', f'id="{name}-', element)
     element = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", element)
     return Markup(re.sub(r"#0[df]0[ec][0-9a-f]{2}", _variable, element))
+
+
+@cache
+def palette() -> dict[str, str]:
+    """The page's colours in light, by the names of its variables."""
+    css = (resources.files("fewmask.report") / "templates" / "report.css").read_text(encoding="utf-8")
+    light = css[css.index(":root {") : css.index("}")]
+    return dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6});", light))
+
+
+def standalone(element: str) -> str:
+    """A figure of `to_markup` as a file of its own: concrete colours on a white ground, at its own size."""
+    box = re.search(r'viewBox="([^"]+)"', element)
+    if box is None:
+        raise ValueError("the figure has no viewBox")
+    _, _, width, height = box[1].split()
+    text = re.sub(r"var\((--[\w-]+)\)", lambda match: palette()[match[1]], element)
+    size = f'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="{width}" height="{height}"'
+    end = text.index(">") + 1
+    style = "<style>text { font-family: system-ui, 'Segoe UI', Helvetica, Arial, sans-serif !important }</style>"
+    return f'{text[: end - 1].replace("<svg", f"<svg {size}", 1)}>{style}<rect width="100%" height="100%" fill="#ffffff"/>{text[end:]}\n'
 
 
 def _variable(match: re.Match[str]) -> str:

@@ -6,7 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fewmask.metrics.words import is_share, mean_and_spread, metric_title, number
+import numpy as np
+
+from fewmask.bench.case_scores import CaseScores
+from fewmask.bench.statistics import may_be_bold
+from fewmask.metrics.words import mean_and_spread, metric_title, number
 from fewmask.report.data import Run
 from fewmask.report.scores import COUNTS
 
@@ -17,7 +21,7 @@ ALL_CLASSES = "all classes"
 
 @dataclass(frozen=True)
 class Cell:
-    """Mean and deviation as text; ``best`` among the runs."""
+    """Mean and deviation as text; ``best``: significantly better than all runs that are not (`may_be_bold`)."""
 
     title: str
     mean: str
@@ -76,8 +80,8 @@ def score_groups(runs: Sequence[Run]) -> list[Group]:
 
 def _rows(runs: Sequence[Run], class_name: str) -> list[Row]:
     entries = {run.index: entry for run in runs if (entry := _entry(run, class_name)) is not None}
-    metrics, unit, ranked = shown_metrics(runs), common_unit(runs), comparable(runs)
-    best = {metric: _best([entry["metrics"].get(metric) for entry in entries.values()], metric) for metric in metrics}
+    metrics, unit = shown_metrics(runs), common_unit(runs)
+    best = {metric: _best(runs, class_name, metric) for metric in metrics} if comparable(runs) else {}
     rows = []
     for run in runs:
         if run.index not in entries:
@@ -86,7 +90,7 @@ def _rows(runs: Sequence[Run], class_name: str) -> list[Row]:
         for metric in metrics:
             values = entry["metrics"].get(metric, {"mean": None, "std": None})
             mean, spread = mean_and_spread(values, metric)
-            cells.append(Cell(metric_title(metric, unit), mean, spread, ranked and mean == best[metric]))
+            cells.append(Cell(metric_title(metric, unit), mean, spread, run.name in best.get(metric, ())))
         rows.append(Row(run.name, run, cells, {name: int(entry[name]) for name in ("n", *COUNTS)}))
     return rows
 
@@ -97,10 +101,14 @@ def _entry(run: Run, class_name: str) -> Mapping[str, Any] | None:
     return run.scores.overall if class_name == ALL_CLASSES else run.scores.classes.get(class_name)
 
 
-def _best(entries: Sequence[Mapping[str, Any] | None], metric: str) -> str | None:
-    """The best mean as it is written: runs that read alike are all best."""
-    means = [entry["mean"] for entry in entries if entry and entry["mean"] is not None]
-    return number(max(means) if is_share(metric) else min(means), metric) if means else None
+def _best(runs: Sequence[Run], class_name: str, metric: str) -> frozenset[str]:
+    """The runs whose mean may be bold."""
+    one = None if class_name == ALL_CLASSES else class_name
+    scores = {run.name: run.scores for run in runs if run.scores}
+    cases = tuple(sorted({case for found in scores.values() for case in found.cases}))
+    values = {name: np.array([[found.value(case, metric, one) for case in cases]]) for name, found in scores.items()}
+    whole = {name: row for name, row in values.items() if not np.isnan(row).all()}
+    return may_be_bold(CaseScores(metric, whole, cases)) if len(whole) == len(scores) else frozenset()
 
 
 @dataclass(frozen=True)

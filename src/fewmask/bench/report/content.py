@@ -1,0 +1,254 @@
+"""What the report says of many runs: by setting, the scores, the tests and the runs themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from fewmask.bench.case_scores import CaseScores, Setting, collect_all, group_runs
+from fewmask.bench.ranks import Ranking, rank_methods
+from fewmask.bench.statistics import Comparison, Summary, compare, may_be_bold, summarise
+from fewmask.errors import ConfigError, DataError, RunError, nearest
+from fewmask.report.data import Run, read_run
+from fewmask.report.tables import LEFT_OUT
+from fewmask.run_folder import RunFolder
+
+PRIMARY = "dice"
+USUAL_BASELINE = "supervised"
+
+
+@dataclass(frozen=True)
+class BenchRun:
+    """A run folder and the name under which its seeds stand together: a method, or a variant of one."""
+
+    path: Path
+    label: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """Everything that was run in one setting.
+
+    Attributes:
+        setting: what the runs share.
+        scores: by metric; labels in the order of the report.
+        by_class: Dice by class, where there are several.
+        runs: by label, in the order of the seeds; index and name are the label's.
+        baseline: what the others are compared with; None where it was not run here.
+        level: of the intervals.
+        alpha: of the tests.
+    """
+
+    setting: Setting
+    scores: Mapping[str, CaseScores]
+    by_class: Mapping[str, CaseScores]
+    runs: Mapping[str, tuple[Run, ...]]
+    baseline: str | None
+    level: float
+    alpha: float
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """In the order of the report."""
+        return self.scores[PRIMARY].methods
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """All but the baseline."""
+        return tuple(label for label in self.labels if label != self.baseline)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Those that have a column: without second opinions, which stand in the csv files."""
+        return tuple(metric for metric in self.scores if metric not in LEFT_OUT)
+
+    @property
+    def cases(self) -> int:
+        """How many test cases there are."""
+        return len(self.scores[PRIMARY].cases)
+
+    @property
+    def firsts(self) -> list[Run]:
+        """The first run of each label: those that pictures and curves show."""
+        return [self.runs[label][0] for label in self.labels]
+
+    @cached_property
+    def summaries(self) -> dict[str, dict[str, Summary]]:
+        """By metric and label."""
+        return {
+            metric: {label: summarise(scores, label, self.level) for label in scores.methods}
+            for metric, scores in self.scores.items()
+        }
+
+    @cached_property
+    def bold(self) -> dict[str, frozenset[str]]:
+        """By metric, the labels whose figure may be bold."""
+        return {metric: may_be_bold(scores, self.alpha) for metric, scores in self.scores.items()}
+
+    @cached_property
+    def comparisons(self) -> dict[str, list[Comparison]]:
+        """By metric, every label against the baseline; empty where there is none, or too few cases."""
+        return {metric: self._compare(scores) for metric, scores in self.scores.items()}
+
+    def _compare(self, scores: CaseScores) -> list[Comparison]:
+        try:
+            return compare(scores, self.baseline) if self.baseline else []
+        except DataError:
+            return []
+
+    @cached_property
+    def ranking(self) -> Ranking | None:
+        """None with fewer than three labels or six cases."""
+        try:
+            return rank_methods(self.scores[PRIMARY], self.alpha)
+        except DataError:
+            return None
+
+    def seeds_better(self, label: str, metric: str = PRIMARY) -> tuple[int, int]:
+        """Under how many of the seeds that both have a label is better than the baseline, by its mean over the cases."""
+        pair = self.scores[metric].on_common_seeds(label, self.baseline or label)
+        own, base = pair.by_seed(label), pair.by_seed(self.baseline or label)
+        if len(own) != len(base):
+            return 0, 0
+        gains = (own - base) * (1 if pair.higher_is_better else -1)
+        return int((gains > 0).sum()), len(gains)
+
+    def cases_better(self, label: str, metric: str = PRIMARY) -> tuple[int, int]:
+        """In how many of the cases that both have a label is better than the baseline, by its mean over the seeds."""
+        pair = self.scores[metric].on_common_seeds(label, self.baseline or label)
+        gains = (pair.by_case(label) - pair.by_case(self.baseline or label)) * (1 if pair.higher_is_better else -1)
+        return int((gains > 0).sum()), int((~np.isnan(gains)).sum())
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A report's content.
+
+    Attributes:
+        title: of the report.
+        labels: all of them; their places are their colours.
+        baseline: the one that the others are compared with, where it was run.
+        sections: one a setting.
+        remarks: what a reader should know before believing the numbers.
+    """
+
+    title: str
+    labels: tuple[str, ...]
+    baseline: str
+    sections: tuple[Section, ...]
+    remarks: tuple[str, ...]
+
+    def index(self, label: str) -> int:
+        """The number of a label's colour."""
+        return self.labels.index(label)
+
+
+def read_bench(
+    runs: Sequence[BenchRun],
+    *,
+    baseline: str | None = None,
+    title: str | None = None,
+    level: float = 0.95,
+    alpha: float = 0.05,
+    remarks: Sequence[str] = (),
+) -> Bench:
+    """Read run folders, and group them by what they can be compared on.
+
+    Args:
+        runs: in any number of settings; those that were not scored yet are left out and told.
+        baseline: a label; None: ``supervised`` where there is one, else the first label.
+        title: of the report; None: made from the data sets.
+        level: of the intervals.
+        alpha: of the tests.
+        remarks: more of them.
+
+    Raises:
+        RunError: no run is scored, a file of one is odd, or runs of a setting were scored differently.
+        ConfigError: there is no such baseline, or the level is none.
+    """
+    scored = [run for run in runs if _is_scored(run.path)]
+    if not scored:
+        raise RunError("no run has scores yet: wait for the first, or run fewmask predict and fewmask evaluate")
+    names = list(dict.fromkeys(run.label for run in scored))
+    chosen = baseline or (USUAL_BASELINE if USUAL_BASELINE in names else names[0])
+    if chosen not in names:
+        raise ConfigError(f"no run is called {chosen!r}, so it cannot be the baseline: {nearest(chosen, names)}")
+    if not 0 < alpha < 1 or not 0 < level < 1:
+        raise ConfigError(f"level {level:g} and alpha {alpha:g} must lie between 0 and 1, such as 0.95 and 0.05")
+    labels = (chosen, *(name for name in names if name != chosen))
+    by_path = {run.path: run.label for run in scored}
+    sections = tuple(
+        _section(setting, paths, by_path, labels, level=level, alpha=alpha)
+        for setting, paths in group_runs(list(by_path)).items()
+    )
+    late = [run for run in runs if run not in scored]
+    told = [*remarks, *_unscored(late, len(runs)), *(text for section in sections for text in _of_section(section))]
+    return Bench(title or _title(sections), labels, chosen, sections, tuple(dict.fromkeys(told)))
+
+
+def _is_scored(path: Path) -> bool:
+    run = RunFolder.open(path)
+    return any((folder / "summary.json").is_file() for folder in (run.predictions, run.path))
+
+
+def _section(
+    setting: Setting,
+    paths: list[Path],
+    by_path: Mapping[Path, str],
+    labels: Sequence[str],
+    *,
+    level: float,
+    alpha: float,
+) -> Section:
+    paths = sorted(paths, key=lambda path: labels.index(by_path[path]))
+    names = [by_path[path] for path in paths]
+    scores = collect_all(paths, labels=names)
+    runs: dict[str, list[Run]] = {}
+    for path, label in zip(paths, names, strict=True):
+        runs.setdefault(label, []).append(replace(read_run(path.resolve(), label, labels.index(label)), path=path))
+    for found in runs.values():
+        found.sort(key=lambda run: run.experiment.train.seed)
+    first = runs[names[0]][0].scores
+    classes = tuple(first.classes) if first else ()
+    by_class = (
+        {name: collect_all(paths, (PRIMARY,), name, names)[PRIMARY] for name in classes} if len(classes) > 1 else {}
+    )
+    baseline = labels[0] if labels[0] in names else None
+    whole = {label: tuple(found) for label, found in runs.items()}
+    return Section(setting, scores, by_class, whole, baseline, level, alpha)
+
+
+def _title(sections: Sequence[Section]) -> str:
+    names = list(dict.fromkeys(section.setting.dataset for section in sections))
+    return f"Methods compared on {' and '.join(', '.join(names).rsplit(', ', 1))}"
+
+
+def _unscored(late: Sequence[BenchRun], total: int) -> Iterator[str]:
+    if late:
+        names = ", ".join(f"{run.path.parent.name}/{run.path.name}" for run in late[:6])
+        more = f" and {len(late) - 6} more" if len(late) > 6 else ""
+        yield f"{len(late)} of {total} runs have no scores yet and are left out: {names}{more}."
+
+
+def _of_section(section: Section) -> Iterator[str]:
+    """What makes the runs of a setting less than comparable."""
+    where = f"{section.setting}: "
+    seeds = {label: section.scores[PRIMARY].seeds or {} for label in section.labels}[section.labels[0]]
+    if len({tuple(numbers) for numbers in seeds.values()}) > 1:
+        listed = "; ".join(f"{label} {', '.join(map(str, numbers))}" for label, numbers in seeds.items())
+        yield f"{where}not all were run with the same seeds ({listed}). Two of them are compared on the seeds that both have."
+    for label, runs in section.runs.items():
+        missing = sum(len(run.scores.missing) for run in runs if run.scores)
+        if missing:
+            yield f"{where}{label} lacks {missing} predictions; they count as all background."
+        stopped = [run for run in runs if run.iterations and run.iterations < run.experiment.train.iterations]
+        if stopped:
+            yield f"{where}{label} was stopped early in {len(stopped)} of {len(runs)} runs."
+    budgets = {label: {run.experiment.train.iterations for run in runs} for label, runs in section.runs.items()}
+    if len({frozenset(found) for found in budgets.values()}) > 1:
+        listed = "; ".join(f"{label} {', '.join(map(str, sorted(found)))}" for label, found in budgets.items())
+        yield f"{where}not all were trained for as long (iterations: {listed})."

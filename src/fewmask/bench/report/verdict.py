@@ -1,0 +1,158 @@
+"""What came out, in plain words: who is better than the baseline, by how much, and on how much evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from fewmask.bench.report.content import PRIMARY, Bench, Section
+from fewmask.bench.statistics import FEWEST_PAIRS, Comparison, compare_all
+from fewmask.bench.tables import signed
+from fewmask.errors import DataError
+from fewmask.metrics.words import p_value
+from fewmask.words import count
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came out in one setting.
+
+    Attributes:
+        setting: which.
+        headline: one sentence.
+        details: the differences, one sentence each.
+        evidence: how many cases and seeds it stands on.
+    """
+
+    setting: str
+    headline: str
+    details: tuple[str, ...]
+    evidence: str
+
+
+def overall(bench: Bench) -> list[str]:
+    """Over all settings with a baseline, how often each label is better or worse; nothing for one setting."""
+    tested = [section for section in bench.sections if section.comparisons[PRIMARY]]
+    if len(tested) < 2:
+        return []
+    sentences = []
+    for label in bench.labels[1:]:
+        found = [c for section in tested for c in section.comparisons[PRIMARY] if c.first == label]
+        winners = [
+            c.winner(True, section.alpha)
+            for section in tested
+            for c in section.comparisons[PRIMARY]
+            if c.first == label
+        ]
+        if found:
+            better, worse = winners.count(label), winners.count(bench.baseline)
+            unclear = len(found) - better - worse
+            parts = [f"significantly {word} in {n}" for word, n in (("better", better), ("worse", worse)) if n]
+            parts += [f"not significantly different in {unclear}"] if unclear else []
+            sentences.append(f"{label} against {bench.baseline}, {count(len(found), 'setting')}: {', '.join(parts)}")
+    return sentences
+
+
+def verdict(section: Section) -> Verdict:
+    """The verdict on one setting, by Dice."""
+    if len(section.labels) < 2:
+        return Verdict(
+            str(section.setting), f"Only {section.labels[0]} was run: there is nothing to compare it with.", (), ""
+        )
+    if section.cases < FEWEST_PAIRS:
+        text = f"No verdict: with {count(section.cases, 'test case')} no test can find a difference."
+        return Verdict(str(section.setting), text, tuple(_means(section)), _evidence(section, 0))
+    if not section.baseline:
+        return _all_pairs(section)
+    found = section.comparisons[PRIMARY]
+    winners = {c.first: c.winner(True, section.alpha) for c in found}
+    better = [c for c in found if winners[c.first] == c.first]
+    worse = [c for c in found if winners[c.first] == section.baseline]
+    rest = [c for c in found if winners[c.first] is None]
+    details = [
+        *(_difference(section, c, "better than") for c in _sorted(better)),
+        *(_difference(section, c, "worse than") for c in _sorted(worse)),
+        *(_difference(section, c, "not significantly different from") for c in _sorted(rest)),
+    ]
+    return Verdict(
+        str(section.setting), _headline(section, better, worse), tuple(details), _evidence(section, len(found))
+    )
+
+
+def _headline(section: Section, better: Sequence[Comparison], worse: Sequence[Comparison]) -> str:
+    base = section.baseline
+    losers = (
+        f" {_listed([c.first for c in worse])} {'is' if len(worse) == 1 else 'are'} significantly worse."
+        if worse
+        else ""
+    )
+    if better:
+        best = _sorted(better)
+        names = _listed([f"{c.first} ({signed(c.difference, PRIMARY, 1)})" for c in best])
+        return f"{names} {'beats' if len(best) == 1 else 'beat'} {base} significantly, in points of Dice.{losers}"
+    if worse:
+        return f"No method beats {base}.{losers}"
+    return f"No method differs significantly from {base}."
+
+
+def _difference(section: Section, found: Comparison, words: str) -> str:
+    cases, of_cases = section.cases_better(found.first)
+    seeds, of_seeds = section.seeds_better(found.first)
+    by_seed = f", and under {seeds} of {count(of_seeds, 'seed')}" if of_seeds > 1 else ""
+    against = " (its mean and its ranks point to different sides)" if _torn(found, section.alpha) else ""
+    return (
+        f"{found.first} is {words} {found.second}: {signed(found.difference, PRIMARY, 1)} points of Dice, {p_value(found.adjusted)}{against}; "
+        f"higher in {cases} of {count(of_cases, 'case')}{by_seed}"
+    )
+
+
+def _torn(found: Comparison, alpha: float) -> bool:
+    return found.adjusted < alpha and found.winner(True, alpha) is None
+
+
+def _all_pairs(section: Section) -> Verdict:
+    """Where the baseline was not run: which differences between any two are significant."""
+    try:
+        found = compare_all(section.scores[PRIMARY])
+    except DataError as error:
+        return Verdict(str(section.setting), f"No verdict: {error}.", tuple(_means(section)), _evidence(section, 0))
+    clear = [(c, winner) for c in found if (winner := c.winner(True, section.alpha))]
+    details = [
+        f"{winner} is better than {c.second if winner == c.first else c.first}: "
+        f"{signed(abs(c.difference), PRIMARY, 1)} points of Dice, {p_value(c.adjusted)}"
+        for c, winner in sorted(clear, key=lambda pair: -abs(pair[0].difference))
+    ]
+    text = (
+        f"{len(clear)} of {count(len(found), 'pair')} of methods differ significantly."
+        if clear
+        else "No two methods differ significantly."
+    )
+    return Verdict(
+        str(section.setting), f"The baseline was not run here. {text}", tuple(details), _evidence(section, len(found))
+    )
+
+
+def _means(section: Section) -> Iterator[str]:
+    for label, summary in section.summaries[PRIMARY].items():
+        yield f"{label}: {100 * summary.mean:.1f} % Dice, which is no more than a description"
+
+
+def _evidence(section: Section, tests: int) -> str:
+    numbers = {label: summary.seeds for label, summary in section.summaries[PRIMARY].items()}
+    few, many = min(numbers.values()), max(numbers.values())
+    seeds = count(many, "seed") if few == many else f"{few} to {many} seeds"
+    once = " One seed says nothing of how much runs differ among themselves." if many == 1 else ""
+    tested = (
+        f" Wilcoxon’s signed-rank test over cases, seeds averaged, Holm-corrected for {count(tests, 'comparison')}, level {section.alpha:g}."
+        if tests
+        else ""
+    )
+    return f"{count(section.cases, 'test case')}, {seeds}.{tested}{once}"
+
+
+def _sorted(found: Sequence[Comparison]) -> list[Comparison]:
+    return sorted(found, key=lambda c: -c.difference)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(", ".join(names).rsplit(", ", 1))
