@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fewmask.bench import grid
@@ -99,21 +99,45 @@ def beside(
     tables = list({id(result.table): result.table for result in results}.values())
     if len(tables) != 1:
         raise ConfigError(_which(tables, paper, dataset, labelled))
-    table = tables[0]
+    return put_beside(ours, results, protocol=protocol, alpha=alpha)
+
+
+def put_beside(
+    ours: Mapping[str, CaseScores],
+    results: Sequence[Result],
+    *,
+    names: Mapping[str, str] | None = None,
+    protocol: str | None = None,
+    alpha: float = 0.05,
+) -> SideBySide:
+    """`beside` for the rows of one table.
+
+    Args:
+        ours: by metric.
+        results: of one table.
+        names: our methods by the table's rows, where they are called otherwise than `Result.method`.
+        protocol: of our runs; None: as their splits say.
+        alpha: level of the tests that bold figures pass.
+
+    Raises:
+        ConfigError: the table shares no metric with ours.
+    """
+    table, paper = results[0].table, results[0].paper.name
     metrics = tuple(metric for metric in table.metrics if metric in ours)
     if not metrics:
         raise ConfigError(
             f"{paper}: prints {', '.join(table.metrics)}, of which nothing was scored here; give one of them"
         )
-    theirs = {result.method: result for result in results}
-    names = dict.fromkeys((*theirs, *(name for metric in metrics for name in ours[metric].methods)))
+    theirs = {(names or {}).get(result.row, result.method): result for result in results}
+    methods = dict.fromkeys((*theirs, *(name for metric in metrics for name in ours[metric].methods)))
     bold = {metric: may_be_bold(ours[metric], alpha) for metric in metrics}
     entries = {
         name: {metric: _entry(ours[metric], metric, name, theirs.get(name), bold[metric]) for metric in metrics}
-        for name in names
+        for name in methods
     }
     share = f" ({table.share})" if table.share else ""
-    title = f"{paper}, {table.source}: {dataset}{f', {subset}' if subset else ''}, {table.labelled or 'share of'} labelled{share}"
+    subset = f", {table.subset}" if table.subset else ""
+    title = f"{paper}, {table.source}: {table.dataset}{subset}, {table.labelled or 'share of'} labelled{share}"
     notes = (*_notes(ours[metrics[0]], table, paper, protocol, alpha), *_doubts(theirs, metrics))
     return SideBySide(title, metrics, entries, notes)
 

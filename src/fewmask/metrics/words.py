@@ -51,6 +51,11 @@ def mean_and_spread(values: Mapping[str, Any], metric: str, digits: int | None =
     return number(values["mean"], metric, digits), spread
 
 
+def p_number(p: float) -> str:
+    """``"0.012"``, ``"< 0.001"``; spaces here and below do not break."""
+    return "<\u00a00.001" if p < 0.001 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
+
+
 def p_value(p: float) -> str:
     """``"p = 0.012"``, ``"p < 0.001"``."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}" if p < 0.1 else f"p = {p:.2f}"
+    return f"p\u00a0{p_number(p)}" if p < 0.001 else f"p\u00a0=\u00a0{p_number(p)}"

@@ -38,8 +38,8 @@ class Panel:
     figure: Markup
 
 
-def training_panels(runs: Sequence[Run]) -> list[Panel]:
-    """A panel for every column that any run logged: in the order of `TITLES`."""
+def training_panels(runs: Sequence[Run], name: str = "curve") -> list[Panel]:
+    """A panel for every column that any run logged, in the order of `TITLES`; ``name`` opens the ids in the figures."""
     columns = sorted({column: None for run in runs for column in run.curves}, key=_rank)
     return [
         Panel(
@@ -49,7 +49,7 @@ def training_panels(runs: Sequence[Run]) -> list[Panel]:
                 column,
                 scale=100 if column in PER_CENT else 1,
                 smooth=column not in ("val_dice", "lr") and not column.endswith("_weight"),
-                name=f"curve{number}",
+                name=f"{name}{number}",
                 label=f"{title(column)} over the iterations",
             ),
         )

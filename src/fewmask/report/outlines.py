@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
+from contourpy import contour_generator
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -30,16 +30,8 @@ def trace(plane: Array, value: int) -> Lines:
     rows, columns = (np.flatnonzero(mask.any(axis=1 - axis)) for axis in (0, 1))
     # A frame of background closes the lines at the edge of the slice.
     part = np.pad(mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(float), 1)
-    found = _axes().contour(part, levels=[0.5]).allsegs[0]
-    _axes().clear()
-    return [line[:, ::-1] + (rows[0] - 1, columns[0] - 1) for line in found]
-
-
-@cache
-def _axes() -> Any:
-    from matplotlib.figure import Figure
-
-    return Figure().subplots()
+    found = contour_generator(z=part).lines(0.5)
+    return [np.asarray(line)[:, ::-1] + (rows[0] - 1, columns[0] - 1) for line in found]
 
 
 def border_distances(lines: Sequence[Array], volume: Array, position: int, spacing: Sequence[float]) -> Lines:

@@ -76,24 +76,35 @@ def to_markup(figure: Any, name: str, label: str) -> Markup:
 
 
 @cache
-def palette() -> dict[str, str]:
-    """The page's colours in light, by the names of its variables."""
+def palette(dark: bool = False) -> dict[str, str]:
+    """The page's colours by the names of its variables."""
     css = (resources.files("fewmask.report") / "templates" / "report.css").read_text(encoding="utf-8")
-    light = css[css.index(":root {") : css.index("}")]
-    return dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6});", light))
+    block = css.split(":root {")[2 if dark else 1].split("}")[0]
+    return dict(re.findall(r"(--[\w-]+): (#[0-9a-f]{6});", block))
 
 
-def standalone(element: str) -> str:
-    """A figure of `to_markup` as a file of its own: concrete colours on a white ground, at its own size."""
+def standalone(element: str, title: str = "") -> str:
+    """A figure of `to_markup` as a file of its own: concrete colours on a white ground, at its own size.
+
+    Args:
+        element: the figure.
+        title: stands over it, since a page is not there to say it.
+    """
     box = re.search(r'viewBox="([^"]+)"', element)
     if box is None:
         raise ValueError("the figure has no viewBox")
-    _, _, width, height = box[1].split()
-    text = re.sub(r"var\((--[\w-]+)\)", lambda match: palette()[match[1]], element)
-    size = f'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" width="{width}" height="{height}"'
-    end = text.index(">") + 1
-    style = "<style>text { font-family: system-ui, 'Segoe UI', Helvetica, Arial, sans-serif !important }</style>"
-    return f'{text[: end - 1].replace("<svg", f"<svg {size}", 1)}>{style}<rect width="100%" height="100%" fill="#ffffff"/>{text[end:]}\n'
+    width, height = (float(number) for number in box[1].split()[2:])
+    above = 26 if title else 0
+    inside = re.sub(r"var\((--[\w-]+)\)", lambda match: palette()[match[1]], element[element.index(">") + 1 :])
+    name = re.search(r'aria-label="([^"]*)"', element)
+    heading = f'<text x="12" y="-8" font-size="13" font-weight="600" fill="{palette()["--ink"]}">{escape(title)}</text>'
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="0 {-above} {width:g} {height + above:g}" width="{width:g}" height="{height + above:g}" '
+        f'role="img" aria-label="{name[1] if name else ""}">'
+        "<style>text { font-family: system-ui, 'Segoe UI', Helvetica, Arial, sans-serif !important }</style>"
+        f'<rect y="{-above}" width="100%" height="100%" fill="#ffffff"/>{heading if title else ""}{inside}\n'
+    )
 
 
 def _variable(match: re.Match[str]) -> str:

@@ -23,10 +23,17 @@ USUAL_BASELINE = "supervised"
 
 @dataclass(frozen=True)
 class BenchRun:
-    """A run folder and the name under which its seeds stand together: a method, or a variant of one."""
+    """A run folder and where it stands.
+
+    Attributes:
+        path: the folder.
+        label: the name under which its seeds stand together: a method, or a variant of one.
+        data: name of the data set in the suite; runs of two names are never compared, even on the same cases.
+    """
 
     path: Path
     label: str
+    data: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,7 @@ class Section:
     """Everything that was run in one setting.
 
     Attributes:
+        heading: the setting in words.
         setting: what the runs share.
         scores: by metric; labels in the order of the report.
         by_class: Dice by class, where there are several.
@@ -43,6 +51,7 @@ class Section:
         alpha: of the tests.
     """
 
+    heading: str
     setting: Setting
     scores: Mapping[str, CaseScores]
     by_class: Mapping[str, CaseScores]
@@ -180,10 +189,9 @@ def read_bench(
     if not 0 < alpha < 1 or not 0 < level < 1:
         raise ConfigError(f"level {level:g} and alpha {alpha:g} must lie between 0 and 1, such as 0.95 and 0.05")
     labels = (chosen, *(name for name in names if name != chosen))
-    by_path = {run.path: run.label for run in scored}
     sections = tuple(
-        _section(setting, paths, by_path, labels, level=level, alpha=alpha)
-        for setting, paths in group_runs(list(by_path)).items()
+        _section(heading, paths, {run.path: run.label for run in scored}, labels, level=level, alpha=alpha)
+        for heading, paths in _groups(scored)
     )
     late = [run for run in runs if run not in scored]
     told = [*remarks, *_unscored(late, len(runs)), *(text for section in sections for text in _of_section(section))]
@@ -195,14 +203,18 @@ def _is_scored(path: Path) -> bool:
     return any((folder / "summary.json").is_file() for folder in (run.predictions, run.path))
 
 
+def _groups(runs: Sequence[BenchRun]) -> Iterator[tuple[str, list[Path]]]:
+    """Headings and run folders of what can be compared; where a data set is there twice, the suite's name for it comes first."""
+    names = list(dict.fromkeys(run.data for run in runs))
+    groups = {name: group_runs([run.path for run in runs if run.data == name]) for name in names}
+    for name, found in groups.items():
+        for setting, paths in found.items():
+            twice = sum(setting.dataset in {other.dataset for other in group} for group in groups.values()) > 1
+            yield (f"{name}: {setting}" if twice else str(setting)), paths
+
+
 def _section(
-    setting: Setting,
-    paths: list[Path],
-    by_path: Mapping[Path, str],
-    labels: Sequence[str],
-    *,
-    level: float,
-    alpha: float,
+    heading: str, paths: list[Path], by_path: Mapping[Path, str], labels: Sequence[str], *, level: float, alpha: float
 ) -> Section:
     paths = sorted(paths, key=lambda path: labels.index(by_path[path]))
     names = [by_path[path] for path in paths]
@@ -219,7 +231,9 @@ def _section(
     )
     baseline = labels[0] if labels[0] in names else None
     whole = {label: tuple(found) for label, found in runs.items()}
-    return Section(setting, scores, by_class, whole, baseline, level, alpha)
+    setting = scores[PRIMARY].setting
+    assert setting is not None
+    return Section(heading, setting, scores, by_class, whole, baseline, level, alpha)
 
 
 def _title(sections: Sequence[Section]) -> str:
@@ -236,7 +250,7 @@ def _unscored(late: Sequence[BenchRun], total: int) -> Iterator[str]:
 
 def _of_section(section: Section) -> Iterator[str]:
     """What makes the runs of a setting less than comparable."""
-    where = f"{section.setting}: "
+    where = f"{section.heading}: "
     seeds = {label: section.scores[PRIMARY].seeds or {} for label in section.labels}[section.labels[0]]
     if len({tuple(numbers) for numbers in seeds.values()}) > 1:
         listed = "; ".join(f"{label} {', '.join(map(str, numbers))}" for label, numbers in seeds.items())

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fewmask.bench.grid import Cell, Grid, cells
-from fewmask.bench.report.content import PRIMARY, Bench, Section
+from fewmask.bench.report.content import PRIMARY, Section
 from fewmask.bench.statistics import (
     Comparison,
     Interval,
@@ -18,8 +18,9 @@ from fewmask.bench.statistics import (
     t_interval,
 )
 from fewmask.bench.tables import NOTHING, signed
+from fewmask.data.protocols.shortcuts import stamp
 from fewmask.errors import DataError
-from fewmask.metrics.words import is_share, metric_title, number, p_value
+from fewmask.metrics.words import is_share, metric_title, number, p_number
 from fewmask.run_folder import FREE, flatten
 from fewmask.words import count, duration
 
@@ -39,11 +40,12 @@ def score_grid(section: Section) -> Grid:
         seeds = section.scores[PRIMARY].seeds or {}
         rows.append((*row, *cells((str(len(seeds[label])), duration(_seconds(section, label))))))
     notes = (
-        f"mean ± standard deviation over seeds; below it the {100 * section.level:g} % interval of the mean, "
+        f"mean ± standard deviation over seeds; below it the {100 * section.level:g}\u00a0% interval of the mean, "
         f"by bootstrap over {count(section.cases, 'case')}",
         f"bold: significantly better than all that is not bold (Wilcoxon over cases, Holm over all pairs, {section.alpha:g})",
     )
-    return Grid(str(section.setting), heads, tuple(rows), notes)
+    shortcuts = stamp(section.scores[PRIMARY].shortcuts)
+    return Grid(section.heading, heads, tuple(rows), (*notes, shortcuts) if shortcuts else notes)
 
 
 def _score(summary: Summary, metric: str, bold: bool) -> Cell:
@@ -79,7 +81,7 @@ def class_grid(section: Section) -> Grid | None:
         for label in section.labels
     )
     heads = ("method", *(f"{name}, Dice, %" for name in section.by_class))
-    return Grid(f"{section.setting}: by class", heads, rows)
+    return Grid(f"{section.heading}: by class", heads, rows)
 
 
 def test_grid(section: Section) -> Grid | None:
@@ -88,43 +90,38 @@ def test_grid(section: Section) -> Grid | None:
     if not metrics:
         return None
     unit = section.scores[PRIMARY].unit
+    heads = ["method"]
+    for metric in metrics:
+        title = f"{metric_title(metric)}, {'points' if is_share(metric) else unit}"
+        heads += [title, f"{metric_title(metric)} better in", "p, Holm"]
     rows = []
     for label in section.others:
         row = [Cell(label)]
         for metric in metrics:
-            found = next(c for c in section.comparisons[metric] if c.first == label)
-            row += _test_cells(section, found, metric)
+            row += _test_cells(section, next(c for c in section.comparisons[metric] if c.first == label), metric)
         rows.append(tuple(row))
-    titles = {metric: f"{metric_title(metric)}, {'points' if is_share(metric) else unit}" for metric in metrics}
-    heads = [
-        f"{titles[metric]}" if part == "difference" else part
-        for metric in metrics
-        for part in ("difference", "better in cases", "under seeds", "p", "p, Holm")
-    ]
     dropped = max(c.dropped for metric in metrics for c in section.comparisons[metric])
     notes = [
-        f"differences from {section.baseline}: means over cases and the seeds that both have; p: Wilcoxon’s signed-rank test over cases; "
+        f"differences from {section.baseline}: means over cases and the seeds that both have; p: Wilcoxon’s signed-rank test over cases, "
         f"Holm’s correction for {count(len(section.others), 'comparison')}",
         "better or worse stands where the corrected p is below the level and mean and ranks agree",
     ]
     if dropped:
         notes.append(f"up to {count(dropped, 'case')} without a score on one side left out")
-    return Grid(f"{section.setting}: against {section.baseline}", ("method", *heads), tuple(rows), tuple(notes))
+    return Grid(f"{section.heading}: against {section.baseline}", tuple(heads), tuple(rows), tuple(notes))
 
 
 def _test_cells(section: Section, found: Comparison, metric: str) -> list[Cell]:
     higher = is_share(metric)
-    winner = found.winner(higher, section.alpha)
-    word = {found.first: "better", found.second: "worse", None: "not significant"}[winner]
+    word = {found.first: "better", found.second: "worse", None: "not significant"}[found.winner(higher, section.alpha)]
+    cases, of_cases = section.cases_better(found.first, metric)
+    seeds, of_seeds = section.seeds_better(found.first, metric)
     return [
         Cell(signed(found.difference, metric, 1 if higher else 2), small=word),
-        *cells(
-            [
-                " of ".join(map(str, pair))
-                for pair in (section.cases_better(found.first, metric), section.seeds_better(found.first, metric))
-            ]
+        Cell(
+            f"{cases} of {count(of_cases, 'case')}", small=f"{seeds} of {count(of_seeds, 'seed')}" if of_seeds else ""
         ),
-        *cells([p_value(p).removeprefix("p = ").removeprefix("p ") for p in (found.p, found.adjusted)]),
+        Cell(p_number(found.adjusted)),
     ]
 
 
@@ -141,7 +138,7 @@ def interval_grid(section: Section, metric: str = PRIMARY) -> Grid:
         )
     unit = "%" if is_share(metric) else section.scores[metric].unit
     notes = ("over cases: BCa bootstrap of the cases’ means over seeds; over seeds: Student’s t interval",)
-    return Grid(f"{section.setting}: intervals of {metric_title(metric)}, {unit}", tuple(heads), tuple(rows), notes)
+    return Grid(f"{section.heading}: intervals of {metric_title(metric)}, {unit}", tuple(heads), tuple(rows), notes)
 
 
 def intervals(section: Section, label: str, metric: str) -> list[Interval | None]:
@@ -162,7 +159,7 @@ def intervals(section: Section, label: str, metric: str) -> list[Interval | None
     return found
 
 
-def setting_grid(bench: Bench, section: Section) -> Grid | None:
+def setting_grid(section: Section) -> Grid | None:
     """Which settings of the config tell the labels apart; None where none does."""
     flat = {label: flatten(runs[0].experiment.model_dump(mode="json")) for label, runs in section.runs.items()}
     for values in flat.values():
@@ -183,4 +180,4 @@ def setting_grid(bench: Bench, section: Section) -> Grid | None:
         )
     if all(row[2].text == NOTHING for row in rows):
         return None
-    return Grid(f"{section.setting}: settings that tell the runs apart", ("label", "method", "settings"), tuple(rows))
+    return Grid(f"{section.heading}: settings that tell the runs apart", ("label", "method", "settings"), tuple(rows))

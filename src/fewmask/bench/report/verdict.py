@@ -57,11 +57,11 @@ def verdict(section: Section) -> Verdict:
     """The verdict on one setting, by Dice."""
     if len(section.labels) < 2:
         return Verdict(
-            str(section.setting), f"Only {section.labels[0]} was run: there is nothing to compare it with.", (), ""
+            section.heading, f"Only {section.labels[0]} was run: there is nothing to compare it with.", (), ""
         )
     if section.cases < FEWEST_PAIRS:
         text = f"No verdict: with {count(section.cases, 'test case')} no test can find a difference."
-        return Verdict(str(section.setting), text, tuple(_means(section)), _evidence(section, 0))
+        return Verdict(section.heading, text, tuple(_means(section)), _evidence(section, 0))
     if not section.baseline:
         return _all_pairs(section)
     found = section.comparisons[PRIMARY]
@@ -74,9 +74,7 @@ def verdict(section: Section) -> Verdict:
         *(_difference(section, c, "worse than") for c in _sorted(worse)),
         *(_difference(section, c, "not significantly different from") for c in _sorted(rest)),
     ]
-    return Verdict(
-        str(section.setting), _headline(section, better, worse), tuple(details), _evidence(section, len(found))
-    )
+    return Verdict(section.heading, _headline(section, better, worse), tuple(details), _evidence(section, len(found)))
 
 
 def _headline(section: Section, better: Sequence[Comparison], worse: Sequence[Comparison]) -> str:
@@ -115,21 +113,19 @@ def _all_pairs(section: Section) -> Verdict:
     try:
         found = compare_all(section.scores[PRIMARY])
     except DataError as error:
-        return Verdict(str(section.setting), f"No verdict: {error}.", tuple(_means(section)), _evidence(section, 0))
+        return Verdict(section.heading, f"No verdict: {error}.", tuple(_means(section)), _evidence(section, 0))
     clear = [(c, winner) for c in found if (winner := c.winner(True, section.alpha))]
     details = [
         f"{winner} is better than {c.second if winner == c.first else c.first}: "
         f"{signed(abs(c.difference), PRIMARY, 1)} points of Dice, {p_value(c.adjusted)}"
         for c, winner in sorted(clear, key=lambda pair: -abs(pair[0].difference))
     ]
-    text = (
-        f"{len(clear)} of {count(len(found), 'pair')} of methods differ significantly."
-        if clear
-        else "No two methods differ significantly."
-    )
-    return Verdict(
-        str(section.setting), f"The baseline was not run here. {text}", tuple(details), _evidence(section, len(found))
-    )
+    clear_text = f"{len(clear)} of {count(len(found), 'pair')} of methods differ significantly."
+    text = clear_text if clear else "No two methods differ significantly."
+    if len(found) == 1 and clear:
+        text, details = f"{details[0]}.", []
+    missing = "The baseline was not run here. "
+    return Verdict(section.heading, missing + text, tuple(details), _evidence(section, len(found)))
 
 
 def _means(section: Section) -> Iterator[str]:

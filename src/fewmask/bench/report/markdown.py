@@ -1,0 +1,162 @@
+"""The report as Markdown with figures beside it, for places that show Markdown: everything but the curves and the configs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from fewmask.bench.grid import Grid, escape_markdown, to_markdown
+from fewmask.bench.report.figures import Plot
+from fewmask.bench.report.montage import montage
+from fewmask.bench.report.page import facts, subtitle
+from fewmask.bench.report.shown import ABOUT_CASES, ABOUT_COST, ABOUT_EFFICIENCY, ABOUT_RANKS, Report, Shown
+from fewmask.bench.tables import as_grid
+from fewmask.report.pictures import error_legend, error_step
+from fewmask.report.svg import standalone
+from fewmask.words import count
+
+FOLDER = "figures"
+
+
+def to_report_markdown(report: Report) -> tuple[str, dict[str, bytes]]:
+    """The text, and the figures that it refers to by their paths."""
+    files: dict[str, bytes] = {}
+    blocks = [
+        f"# {escape_markdown(report.bench.title)}",
+        f"{escape_markdown(subtitle(report.bench))}: {', '.join(_fact(name, number) for name, number in facts(report.bench))}.",
+        *_verdicts(report),
+        "## Scores",
+        *(
+            to_markdown(grid)
+            for part in report.sections
+            for grid in (part.scores, part.tests, part.classes, part.intervals)
+            if grid
+        ),
+        *_plots("How much a label is worth", report.efficiency, ABOUT_EFFICIENCY, files),
+        *_plots(
+            "Case by case",
+            [plot for part in report.sections for plot in part.by_case],
+            ABOUT_CASES,
+            files,
+            report.sections,
+        ),
+        *_plots(
+            "Ranks and critical differences",
+            [part.ranks[0] for part in report.sections if part.ranks],
+            ABOUT_RANKS,
+            files,
+            report.sections,
+        ),
+        *_plots(
+            "Cost against Dice",
+            [part.cost for part in report.sections if part.cost],
+            ABOUT_COST,
+            files,
+            report.sections,
+        ),
+        *_pictures(report.sections, files),
+        *_theirs(report.sections),
+        *_protocol(report),
+    ]
+    return "\n\n".join(block.strip("\n") for block in blocks) + "\n", files
+
+
+def _fact(name: str, number: int) -> str:
+    return count(number, name.removesuffix("s"))
+
+
+def _verdicts(report: Report) -> Iterator[str]:
+    yield "## What came out"
+    if report.overall:
+        yield _bullets(report.overall)
+    for part in report.sections:
+        yield f"### {escape_markdown(part.verdict.setting)}"
+        yield f"**{escape_markdown(part.verdict.headline)}**"
+        if part.verdict.details:
+            yield _bullets(part.verdict.details)
+        if part.verdict.evidence:
+            yield escape_markdown(part.verdict.evidence)
+    remarks = [*report.bench.remarks, *report.problems]
+    if remarks:
+        yield "\n>\n".join(f"> {escape_markdown(remark)}" for remark in remarks)
+
+
+def _bullets(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {escape_markdown(sentence[:1].upper() + sentence[1:])}." for sentence in sentences)
+
+
+def _plots(
+    title: str, plots: Sequence[Plot], about: str, files: dict[str, bytes], sections: Sequence[Shown] = ()
+) -> Iterator[str]:
+    """A heading and the plots, each setting under its name where there are several."""
+    if not plots:
+        return
+    yield f"## {title}"
+    for part in sections if len(sections) > 1 else ():
+        own = [plot for plot in plots if plot.name.startswith(f"{part.name}-")]
+        if own:
+            yield f"### {escape_markdown(part.section.heading)}"
+            yield " ".join(_image(plot, files) for plot in own)
+    if len(sections) < 2:
+        yield " ".join(_image(plot, files) for plot in plots)
+    yield about
+
+
+def _image(plot: Plot, files: dict[str, bytes]) -> str:
+    path = f"{FOLDER}/{plot.name}.svg"
+    files[path] = standalone(plot.figure, plot.title).encode()
+    return f"![{_alternative(plot.title)}]({path})"
+
+
+def _alternative(text: str) -> str:
+    return escape_markdown(text).replace("[", "(").replace("]", ")")
+
+
+def _pictures(sections: Sequence[Shown], files: dict[str, bytes]) -> Iterator[str]:
+    if not any(part.views for part in sections):
+        return
+    yield "## Worst, median and best case"
+    for part in sections:
+        if not part.views:
+            continue
+        step = error_step(part.views)
+        if len(sections) > 1:
+            yield f"### {escape_markdown(part.section.heading)}"
+        for number, view in enumerate(part.views):
+            path = f"{FOLDER}/{part.name}-picture{number}.jpg"
+            files[path] = montage(view, step)
+            words = f"{view.rank}: {view.case}"
+            yield f"{escape_markdown(words)}\n\n![{_alternative(words)}]({path})"
+        legend = "; ".join(words for _, words in error_legend(part.views))
+        yield f"Upper pictures: the reference white, the prediction coloured. Lower ones: the predicted border, from blue to red: {legend}."
+
+
+def _theirs(sections: Sequence[Shown]) -> Iterator[str]:
+    grids = [as_grid(table) for part in sections for table in part.theirs]
+    if grids:
+        yield "## Published figures beside ours"
+        yield from (to_markdown(grid) for grid in grids)
+
+
+def _protocol(report: Report) -> Iterator[str]:
+    yield "## Protocol and shortcuts"
+    for part in report.sections:
+        if len(report.sections) > 1:
+            yield f"### {escape_markdown(part.section.heading)}"
+        yield _bullets(part.protocol)
+        if part.settings:
+            yield to_markdown(Grid("", part.settings.heads, part.settings.rows))
+    yield "## To repeat it"
+    if report.suite:
+        yield f"```yaml\n{report.suite.strip()}\n```"
+    commands = list(dict.fromkeys(_commands(report)))
+    if commands:
+        yield "```bash\n" + "\n".join(commands) + "\n```"
+
+
+def _commands(report: Report) -> Iterator[str]:
+    for part in report.sections:
+        for runs in part.section.runs.values():
+            for run in runs:
+                command = " ".join(map(str, run.environment.get("command", [])))
+                if command:
+                    yield command

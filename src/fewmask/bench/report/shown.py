@@ -1,0 +1,188 @@
+"""Everything that the report shows of a bench, made once for all the formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from fewmask.bench.grid import Grid
+from fewmask.bench.report import grids
+from fewmask.bench.report.content import PRIMARY, Bench, Section
+from fewmask.bench.report.figures import Plot, case_plot, cost_plot, efficiency_plot, rank_plot
+from fewmask.bench.report.theirs import published_tables
+from fewmask.bench.report.verdict import Verdict, overall, verdict
+from fewmask.bench.tables import SideBySide
+from fewmask.data.protocols.shortcuts import stamp
+from fewmask.metrics.words import p_value
+from fewmask.report.case_views import CaseView, look_at_cases
+from fewmask.report.curves import Panel, training_panels
+from fewmask.report.data import Run
+from fewmask.words import count
+
+BY_CASE = ("dice", "hd95")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One setting, ready to be written.
+
+    Attributes:
+        name: short, for files and ids.
+        section: what it is of.
+        verdict: in plain words.
+        scores: the table; ``classes``, ``tests``, ``intervals`` and ``settings`` are further ones, None where there is nothing to say.
+        by_case: plots of every case.
+        ranks: critical-difference diagram, and what is to be said about it.
+        cost: score against time.
+        views: what pictures are made of.
+        curves: of the trainings, the first seed of each label.
+        theirs: published tables.
+        protocol: how it was split and scored, a sentence each.
+    """
+
+    name: str
+    section: Section
+    verdict: Verdict
+    scores: Grid
+    classes: Grid | None
+    tests: Grid | None
+    intervals: Grid
+    settings: Grid | None
+    by_case: list[Plot]
+    ranks: tuple[Plot, str] | None
+    cost: Plot | None
+    views: list[CaseView]
+    curves: list[Panel]
+    theirs: list[SideBySide]
+    protocol: list[str]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of it.
+
+    Attributes:
+        bench: the content.
+        overall: over all settings, one sentence a label.
+        sections: in the order of the settings.
+        efficiency: by data set, where there are several numbers of labels.
+        problems: what could not be shown.
+        suite: the text of the suite, where there is one.
+    """
+
+    bench: Bench
+    overall: list[str]
+    sections: list[Shown]
+    efficiency: list[Plot]
+    problems: list[str]
+    suite: str | None
+
+
+def prepare(bench: Bench, suite: str | None = None, pictures: bool = True) -> Report:
+    """Draw and word everything.
+
+    Args:
+        bench: the content.
+        suite: the text of its suite.
+        pictures: whether scans are read and shown.
+    """
+    sections, problems = [], []
+    for number, section in enumerate(bench.sections):
+        views, missing = look_at_cases(section.firsts) if pictures else ([], [])
+        problems += [f"{section.heading}: {text}" for text in missing]
+        sections.append(_show(section, f"setting{number}", views))
+    return Report(bench, overall(bench), sections, _efficiency(bench), problems, suite)
+
+
+def _show(section: Section, name: str, views: list[CaseView]) -> Shown:
+    ranking = section.ranking
+    return Shown(
+        name,
+        section,
+        verdict(section),
+        grids.score_grid(section),
+        grids.class_grid(section),
+        grids.test_grid(section),
+        grids.interval_grid(section),
+        grids.setting_grid(section),
+        [case_plot(section, metric, f"{name}-cases-{metric}") for metric in BY_CASE if metric in section.scores],
+        (rank_plot(section, ranking, f"{name}-ranks"), _about_ranks(section)) if ranking else None,
+        cost_plot(section, PRIMARY, f"{name}-cost") if len(section.labels) > 1 else None,
+        views,
+        training_panels(section.firsts, f"{name}-curve"),
+        published_tables(section),
+        list(_protocol(section)),
+    )
+
+
+def _about_ranks(section: Section) -> str:
+    ranking = section.ranking
+    if ranking is None:
+        return ""
+    alike = ", so nothing can be told apart" if ranking.p >= ranking.alpha else ""
+    return f"{count(ranking.blocks, 'case')}. Friedman’s test that all are alike: {p_value(ranking.p)}{alike}."
+
+
+ABOUT_RANKS = (
+    "Ranks of each case, seeds averaged; the line is the average rank, the size of a dot the share of cases in which a method takes that "
+    "rank. Bars join methods whose averages differ by less than the critical difference (Nemenyi): they cannot be told apart."
+)
+ABOUT_CASES = (
+    "A dot is a test case, averaged over seeds; the box spans the quartiles, its line is the median. Hollow: a class was missed or "
+    "spurious under some seed. Where two methods are shown, grey lines join the same case."
+)
+ABOUT_EFFICIENCY = (
+    "Mean over seeds and cases; the band is one standard deviation over seeds to either side, small dots are seeds. The axis of labels is "
+    "logarithmic."
+)
+ABOUT_COST = (
+    "Time of the training as the runs logged it, mean over seeds, so it holds for the machine at hand and what else it did. Bars: one "
+    "standard deviation over seeds."
+)
+
+
+def _efficiency(bench: Bench) -> list[Plot]:
+    """A plot for each data set and protocol with several numbers of labels, where all have the same test cases."""
+    groups: dict[tuple[str, str, tuple[str, ...]], list[Section]] = {}
+    for section in bench.sections:
+        key = section.setting.dataset, section.setting.protocol, section.scores[PRIMARY].cases
+        groups.setdefault(key, []).append(section)
+    several = [found for found in groups.values() if len({section.setting.labelled for section in found}) > 1]
+    return [
+        efficiency_plot(found, metric, f"efficiency{number}-{metric}")
+        for number, found in enumerate(several)
+        for metric in BY_CASE
+        if all(metric in section.scores for section in found)
+    ]
+
+
+def _protocol(section: Section) -> Iterator[str]:
+    runs = [run for found in section.runs.values() for run in found]
+    first = runs[0]
+    yield f"Protocol: {section.setting.protocol or 'none of a paper'}. Split: {first.split.how}"
+    same = len({frozenset(run.split.labelled) for run in runs}) == 1
+    yield "All runs learn from the same labelled cases" if same else "The labelled cases differ from seed to seed"
+    yield f"Weights that predict: {_each(section, lambda run: run.experiment.inference.checkpoint)}"
+    yield f"Iterations: {_each(section, lambda run: run.experiment.train.iterations)}"
+    yield (
+        f"Distances are in {section.scores[PRIMARY].unit}s"
+        if section.scores[PRIMARY].unit == "voxel"
+        else "Distances are in mm"
+    )
+    yield stamp(section.scores[PRIMARY].shortcuts) or "No shortcuts taken"
+
+
+def _each(section: Section, what: Callable[[Run], object]) -> str:
+    """A fact of the runs: once where all agree, otherwise by label."""
+    found: dict[str, list[str]] = {}
+    for label, runs in section.runs.items():
+        for value in dict.fromkeys(str(what(run)) for run in runs):
+            found.setdefault(value, []).append(label)
+    if len(found) == 1:
+        return next(iter(found))
+    return "; ".join(f"{value} ({', '.join(labels)})" for value, labels in found.items())
+
+
+def commands(runs: Sequence[Run]) -> list[str]:
+    """What was typed for each run, as far as its folder says."""
+    return [" ".join(map(str, run.environment.get("command", []))) for run in runs]
