@@ -17,10 +17,9 @@ from fewmask.metrics.score import EXTRAS, metric_names
 from fewmask.words import parse_amount
 
 FOLDER = Path(__file__).parent / "suites"
-NOTES = "jobs"
-"""The folder of an output that holds the jobs' logs and states, so that no data set can be called like it."""
-KEPT = "suite.yaml"
-"""The suite of an output, with the folders of its data sets."""
+NOTES, REPORT = "jobs", "report"
+"""The folders of an output for the jobs' logs and states and for the report; no data set can be called like them."""
+KEPT = "suite.yaml"  # of an output, with the folders of its data sets
 
 
 def _as_tuple(value: Any) -> Any:
@@ -182,8 +181,8 @@ class Suite(Section):
             raise ValueError(f"two methods are called {twice[0]!r}; give one of them another label")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds must name each seed once, and one at least")
-        if NOTES in self.data:
-            raise ValueError(f"no data set can be called {NOTES!r}; call it otherwise")
+        if taken := {NOTES, REPORT} & {*self.data}:
+            raise ValueError(f"no data set can be called {taken.pop()!r}; call it otherwise")
         sources = {label for method in self.methods for label in method.starts_from.values()}
         wanted = [self.baseline] if self.baseline else []
         wanted += [*sources, *(label for data in self.data.values() for label in data.methods or ())]

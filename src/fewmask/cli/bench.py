@@ -192,6 +192,41 @@ def status(suite: SuiteArgument, output: OutputOption = None, as_json: JsonOptio
     say_next("fewmask", "bench", "report" if done == len(states) else "run", folder)
 
 
+@app.command("report")
+def report(
+    suite: Annotated[
+        str,
+        typer.Argument(
+            metavar="SUITE",
+            help="The output folder of a comparison, its suite, or any folder with run folders called METHOD-seed0 in it.",
+        ),
+    ],
+    output: OutputOption = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Where the report goes. Default: report in the folder of the run folders."),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METHOD", help="What the others are tested against. Default: the suite's, else supervised."
+        ),
+    ] = None,
+    title: Annotated[str | None, typer.Option(metavar="TEXT", help="Of the report. Default: the suite's.")] = None,
+    level: Annotated[float, typer.Option(metavar="SHARE", help="Of the confidence intervals.")] = 0.95,
+    pictures: Annotated[bool, typer.Option(help="Show the worst, the median and the best case.")] = True,
+) -> None:
+    """Compare the runs that are done: a page, Markdown with figures, LaTeX and csv.
+
+    Runs that are not done are left out and told, so that it can be made at any time.
+    """
+    from fewmask.bench.report.write import report_comparison
+
+    written = report_comparison(suite, output, to, baseline=baseline, title=title, level=level, pictures=pictures)
+    for path in written:
+        say(f"report: {path}")
+
+
 @app.command("suites")
 def suites(as_json: JsonOption = False) -> None:
     """List the shipped suites."""

@@ -49,6 +49,7 @@ class Section:
         baseline: what the others are compared with; None where it was not run here.
         level: of the intervals.
         alpha: of the tests.
+        columns: metrics that are asked for; None: all but second opinions.
     """
 
     heading: str
@@ -57,8 +58,9 @@ class Section:
     by_class: Mapping[str, CaseScores]
     runs: Mapping[str, tuple[Run, ...]]
     baseline: str | None
-    level: float
-    alpha: float
+    level: float = 0.95
+    alpha: float = 0.05
+    columns: Sequence[str] | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -72,7 +74,9 @@ class Section:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Those that have a column: without second opinions, which stand in the csv files."""
+        """Those that have a column; the csv files have all."""
+        if self.columns is not None:
+            return tuple(metric for metric in self.columns if metric in self.scores)
         return tuple(metric for metric in self.scores if metric not in LEFT_OUT)
 
     @property
@@ -161,6 +165,7 @@ def read_bench(
     *,
     baseline: str | None = None,
     title: str | None = None,
+    metrics: Sequence[str] | None = None,
     level: float = 0.95,
     alpha: float = 0.05,
     remarks: Sequence[str] = (),
@@ -171,6 +176,7 @@ def read_bench(
         runs: in any number of settings; those that were not scored yet are left out and told.
         baseline: a label; None: ``supervised`` where there is one, else the first label.
         title: of the report; None: made from the data sets.
+        metrics: that have a column; None: all but second opinions.
         level: of the intervals.
         alpha: of the tests.
         remarks: more of them.
@@ -189,8 +195,9 @@ def read_bench(
     if not 0 < alpha < 1 or not 0 < level < 1:
         raise ConfigError(f"level {level:g} and alpha {alpha:g} must lie between 0 and 1, such as 0.95 and 0.05")
     labels = (chosen, *(name for name in names if name != chosen))
+    by_path = {run.path: run.label for run in scored}
     sections = tuple(
-        _section(heading, paths, {run.path: run.label for run in scored}, labels, level=level, alpha=alpha)
+        replace(_section(heading, paths, by_path, labels), level=level, alpha=alpha, columns=metrics)
         for heading, paths in _groups(scored)
     )
     late = [run for run in runs if run not in scored]
@@ -213,9 +220,7 @@ def _groups(runs: Sequence[BenchRun]) -> Iterator[tuple[str, list[Path]]]:
             yield (f"{name}: {setting}" if twice else str(setting)), paths
 
 
-def _section(
-    heading: str, paths: list[Path], by_path: Mapping[Path, str], labels: Sequence[str], *, level: float, alpha: float
-) -> Section:
+def _section(heading: str, paths: list[Path], by_path: Mapping[Path, str], labels: Sequence[str]) -> Section:
     paths = sorted(paths, key=lambda path: labels.index(by_path[path]))
     names = [by_path[path] for path in paths]
     scores = collect_all(paths, labels=names)
@@ -233,7 +238,7 @@ def _section(
     whole = {label: tuple(found) for label, found in runs.items()}
     setting = scores[PRIMARY].setting
     assert setting is not None
-    return Section(heading, setting, scores, by_class, whole, baseline, level, alpha)
+    return Section(heading, setting, scores, by_class, whole, baseline)
 
 
 def _title(sections: Sequence[Section]) -> str:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from fewmask.bench.grid import to_latex
 from fewmask.bench.report.content import BenchRun, read_bench
+from fewmask.bench.report.find import runs_below, runs_of_suite
 from fewmask.bench.report.markdown import FOLDER, to_report_markdown
 from fewmask.bench.report.page import to_html
 from fewmask.bench.report.records import csv_files
 from fewmask.bench.report.shown import Report, prepare
+from fewmask.bench.suite import KEPT, REPORT, open_suite
 from fewmask.bench.tables import as_grid, to_csv
 from fewmask.errors import RunError
 from fewmask.files import replacing, write_text
@@ -27,6 +29,7 @@ def write_bench_report(
     baseline: str | None = None,
     title: str | None = None,
     suite: str | None = None,
+    metrics: Sequence[str] | None = None,
     level: float = 0.95,
     alpha: float = 0.05,
     pictures: bool = True,
@@ -40,6 +43,7 @@ def write_bench_report(
         baseline: label that the others are tested against; None: ``supervised``, or else the first.
         title: of the report; None: made from the data sets.
         suite: the text of the suite, to repeat the runs by.
+        metrics: that have a column; None: all but second opinions. The csv files have all.
         level: of the intervals.
         alpha: level of the tests.
         pictures: whether scans are read and shown.
@@ -55,7 +59,7 @@ def write_bench_report(
     """
     if output.is_file():
         raise RunError(f"{output} is a file: give a folder for the report")
-    bench = read_bench(runs, baseline=baseline, title=title, level=level, alpha=alpha, remarks=remarks)
+    bench = read_bench(runs, baseline=baseline, title=title, metrics=metrics, level=level, alpha=alpha, remarks=remarks)
     report = prepare(bench, suite, pictures)
     markdown, figures = to_report_markdown(report)
     texts = {
@@ -74,6 +78,54 @@ def write_bench_report(
     for name, text in texts.items():
         write_text(output / name, text)
     return [output / name for name in texts]
+
+
+def report_comparison(
+    name: str,
+    output: Path | None = None,
+    to: Path | None = None,
+    *,
+    baseline: str | None = None,
+    title: str | None = None,
+    level: float = 0.95,
+    pictures: bool = True,
+) -> list[Path]:
+    """`write_bench_report` of a suite, of its output, or of any folder with run folders.
+
+    Args:
+        name: a suite as `fewmask.bench.suite.find_suite` takes it, or a folder without one.
+        output: folder of the suite's runs; None: ``bench/NAME``, or ``name`` if it is one.
+        to: where the report goes; None: ``report`` in the folder of the runs.
+        baseline: None: the suite's.
+        title: None: the suite's.
+        level: of the intervals.
+        pictures: whether scans are read and shown.
+
+    Returns:
+        The files.
+
+    Raises:
+        ConfigError: there is no such suite or folder, or no such baseline.
+        RunError: no run is there that was scored.
+    """
+    if Path(name).is_dir() and not (Path(name) / KEPT).is_file():
+        folder, found, suite, metrics = Path(name), runs_below(Path(name)), None, None
+    else:
+        known, folder = open_suite(name, output)
+        found, metrics = runs_of_suite(known, folder), known.metrics
+        title, baseline = title or known.title, baseline or known.baseline
+        suite = (folder / KEPT).read_text(encoding="utf-8") if (folder / KEPT).is_file() else None
+    return write_bench_report(
+        found.runs,
+        to or folder / REPORT,
+        baseline=baseline,
+        title=title,
+        suite=suite,
+        metrics=metrics,
+        level=level,
+        pictures=pictures,
+        remarks=found.remarks,
+    )
 
 
 def to_tex(report: Report) -> str:
