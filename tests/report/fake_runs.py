@@ -14,14 +14,16 @@ from fewmask.task import Task
 from helpers import label_ending
 
 
-def write_run(folder, root, method="supervised", shift=1, scored=True, iterations=60, validation=1, **settings):
+def write_run(
+    folder, root, method="supervised", shift=1, scored=True, iterations=60, validation=1, labelled=3, **settings
+):
     """A finished run: logged curves, and test predictions that are the references moved by ``shift`` voxels."""
     dataset = Dataset.open(root)
     changes = {"method": {"name": method}, "train": {"iterations": iterations}, **settings}
     dims = dataset.spatial_dims
     task = Task(dims, len(dataset.channel_names), dataset.class_names, (16,) * dims, (1.0,) * dims)
     run = RunFolder(folder)
-    split = dataset.split(labelled=3, validation=validation)
+    split = dataset.split(labelled=labelled, validation=validation)
     run.create(load_experiment(None, changes), task, split, describe(dataset))
     _write_metrics(run.metrics, iterations, weighted=method != "supervised")
     if scored:

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from fewmask.data.geometry import Geometry
+from fewmask.report.case_views import to_pixels
 from fewmask.report.curves import title
 from fewmask.report.data import Curve
 from fewmask.report.figures import POINTS, running_mean, shorten, thin, thousands
-from fewmask.report.case_views import to_pixels
 from fewmask.report.slices import View, window
 
 

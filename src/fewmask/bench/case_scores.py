@@ -249,9 +249,6 @@ def _check_alike(runs: Sequence[_Run], settings: bool) -> None:
     same_label: dict[str, _Run] = {}
     for run in runs:
         _check_scored_alike(run, first)
-        if other := seen.get((run.label, run.seeds)):
-            raise RunError(f"{run.path} and {other.path} are the same method with the same seeds: leave one out")
-        seen[run.label, run.seeds] = run
         like = same_label.setdefault(run.label, run)
         keys = {*run.config, *like.config} - {*FREE} if settings else {"method.name"}
         if odd := sorted(key for key in keys if run.config.get(key) != like.config.get(key)):
@@ -260,6 +257,9 @@ def _check_alike(runs: Sequence[_Run], settings: bool) -> None:
                 if settings
                 else f"{run.path} and {like.path} are different methods under one label: give each its own"
             )
+        if other := seen.get((run.label, run.seeds)):
+            raise RunError(f"{run.path} and {other.path} are the same method with the same seeds: leave one out")
+        seen[run.label, run.seeds] = run
 
 
 def _check_scored_alike(run: _Run, first: _Run) -> None:

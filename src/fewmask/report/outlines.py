@@ -39,7 +39,7 @@ def border_distances(lines: Sequence[Array], volume: Array, position: int, spaci
 
     Args:
         lines: of `trace`, in slice ``position``.
-        volume: the mask, bool ``(slices, rows, columns)``, not empty.
+        volume: the mask, bool ``(slices, rows, columns)``, not empty; an image is one slice.
         position: the slice.
         spacing: of the three axes.
 
@@ -61,10 +61,10 @@ def border_distances(lines: Sequence[Array], volume: Array, position: int, spaci
 
 
 def _faces(volume: Array) -> Array:
-    """The middles ``(n, 3)`` of all faces between a voxel of the mask and one outside, in voxels."""
+    """The middles ``(n, 3)`` of all faces between a voxel of the mask and one outside, in voxels; a single slice has no thickness."""
     padded = np.pad(volume, 1)
     faces = []
-    for axis in range(3):
+    for axis in range(1 if len(volume) == 1 else 0, 3):
         places = np.argwhere(np.diff(padded, axis=axis)).astype(float) - 1
         places[:, axis] += 0.5
         faces.append(places)

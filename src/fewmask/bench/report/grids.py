@@ -84,7 +84,7 @@ def class_grid(section: Section) -> Grid | None:
     return Grid(f"{section.heading}: by class", heads, rows)
 
 
-def test_grid(section: Section) -> Grid | None:
+def comparison_grid(section: Section) -> Grid | None:
     """Every label against the baseline; None where there is nothing to test."""
     metrics = [metric for metric in TESTED if metric in section.scores and section.comparisons[metric]]
     if not metrics:

@@ -102,7 +102,7 @@ def _show(section: Section, name: str, views: list[CaseView]) -> Shown:
         verdict(section),
         grids.score_grid(section),
         grids.class_grid(section),
-        grids.test_grid(section),
+        grids.comparison_grid(section),
         grids.interval_grid(section),
         grids.setting_grid(section),
         [case_plot(section, metric, f"{name}-cases-{metric}") for metric in BY_CASE if metric in section.scores],

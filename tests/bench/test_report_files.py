@@ -1,0 +1,198 @@
+"""The report's files: a page without a network, Markdown whose figures are there, LaTeX, csv."""
+
+import csv
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from PIL import Image
+
+from bench.fake_bench import write_bench
+from fewmask.bench.jobs import expand
+from fewmask.bench.report.find import runs_below, runs_of_suite
+from fewmask.bench.report.write import write_bench_report
+from fewmask.bench.suite import find_suite
+from fewmask.config import MethodSection
+from fewmask.errors import RunError
+from fewmask.methods import method_config
+from fewmask.run_folder import RunFolder
+from helpers import edit_json, write_dataset
+from program import call_main
+from report.fake_runs import write_run
+from report.pages import read
+
+CASES = 7
+EVIL = "a<b>&c"
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "Dataset001_Blobs"
+    return write_dataset(folder, dims=2, cases=4, test=CASES, name=EVIL)
+
+
+@pytest.fixture(scope="module")
+def output(root, tmp_path_factory):
+    """Two settings, four labels, one seed; one run without scores."""
+    folder = tmp_path_factory.mktemp("bench")
+    write_bench(folder, root, CASES, amounts=(2, 3), seeds=(0,))
+    more = write_bench(folder, root, CASES, labels=("supervised",), seeds=(1,))
+    (more[0].path / "predictions" / "summary.json").unlink()
+    edit_json(folder / "data/2/cps-seed0/split.json", shortcuts=["reference-crop"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(output):
+    write_bench_report(runs_below(output).runs, output / "report", baseline="supervised")
+    return output / "report"
+
+
+def test_the_page_needs_nothing_else_and_says_it_all_in_order(report):
+    page = read(report / "report.html")
+    order = [
+        "What came out",
+        "Scores",
+        "How much a label is worth",
+        "Case by case",
+        "Ranks and critical differences",
+        "Cost against Dice",
+        "Worst, median and best case",
+        "Training",
+        "Protocol and shortcuts",
+        "To repeat it",
+    ]
+    places = [page.text.index(words) for words in order]
+    assert places == sorted(places)
+    assert "cps (+" in page.text and "beats supervised significantly" in page.text
+    assert "1 of 7 runs have no scores yet and are left out: 2/supervised-seed1" in page.text
+    assert "every scan, test scans included, is cut around its reference" in page.text
+    assert "critical difference" in page.text and "iterations: 8" in page.text
+
+
+def test_pictures_share_the_scan_and_show_where_the_border_is_off(report):
+    html, page = (report / "report.html").read_text(), read(report / "report.html")
+    assert page.tags.count("image") == 2 * 3  # settings x cases, each scan once
+    assert len(re.findall(r'<svg class="scan"', html)) == 2 * 3 * 3 * 2  # and methods x overlay and border
+    assert html.count('class="error-') > 30
+    assert "pixels or more inside" in page.text
+
+
+def test_markdown_and_its_figures(report):
+    text = (report / "report.md").read_text()
+    links = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
+    assert {path.relative_to(report).as_posix() for path in (report / "figures").iterdir()} == {*links}
+    assert len(links) == 2 + 4 + 2 + 2 + 6
+    for link in links:
+        if link.endswith(".svg"):
+            ElementTree.parse(report / link)
+            drawn = (report / link).read_text()
+            assert "var(" not in drawn and not re.search(r'(href|src)="(?!#)', drawn) and "#0072b2" in drawn
+        else:
+            with Image.open(report / link) as picture:
+                assert picture.format == "JPEG" and picture.width > 400
+    assert not re.search(r"https?://", text) and EVIL not in text and "a&lt;b>&c" in text
+    tables = [block for block in text.split("\n\n") if block.startswith("| ")]
+    assert len(tables) >= 6
+    for table in tables:
+        assert len({line.count("|") for line in table.strip().splitlines()}) == 1
+    assert re.search(r"\| cps \| \*\*\d\d\.\d\*\*<br><sub>", text) and not re.search(r"\| supervised \| \*\*", text)
+
+
+def test_latex(report):
+    text = (report / "report.tex").read_text()
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") >= 6
+    for table in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.DOTALL):
+        lines = [line for line in table[1].splitlines() if line.endswith(r"\\")]
+        assert {len(re.findall(r"(?<!\\)&", line)) for line in lines} == {len(table[0]) - 1}
+    assert r"\textbf{" in text and not re.search(r"(?<!\\)%(?! needs)", text)
+
+
+def test_csv(report):
+    for name in ("summary.csv", "cases.csv", "tests.csv"):
+        with (report / name).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert rows and all(None not in row and None not in row.values() for row in rows)
+
+
+def test_writing_again_leaves_no_old_figures_and_nothing_of_others(report, output, tmp_path):
+    folder = shutil.copytree(report, tmp_path / "report")
+    (folder / "figures" / "mine.svg").write_text("mine")
+    found = [run for run in runs_below(output).runs if run.path.parent.name == "2" and run.label != "half-cps"]
+    write_bench_report(found, folder, pictures=False)
+    names = {path.name for path in (folder / "figures").iterdir()}
+    assert names == {"mine.svg", "setting0-cases-dice.svg", "setting0-cases-hd95.svg", "setting0-cost.svg"}
+    assert "image" not in read(folder / "report.html").tags
+
+
+def test_several_classes_and_a_moved_data_set(tmp_path):
+    root = write_dataset(tmp_path / "data", dims=2, cases=4, test=6, classes=3)
+    for label, shift in (("supervised", 4), ("cps", 1)):
+        write_run(tmp_path / "bench" / f"{label}-seed0", root, label, shift)
+    shutil.move(root, tmp_path / "elsewhere")
+    write_bench_report(runs_below(tmp_path / "bench").runs, tmp_path / "report")
+    text = read(tmp_path / "report" / "report.html").text
+    assert "Class by class" in text and "class 2, Dice, %" in text
+    assert "the scans are no longer at" in text
+
+
+def test_a_suite_tells_what_has_not_begun_and_leaves_out_what_is_other(write_suite, tmp_path, blobs):
+    suite, output = find_suite(str(write_suite(methods=["supervised"], seeds=[0]))), tmp_path / "out"
+    assert runs_of_suite(suite, output).runs == ()
+    assert runs_of_suite(suite, output).remarks == ("2 of 2 runs of the suite have not begun.",)
+    job = expand(suite, output)[0]
+    made = RunFolder(write_run(tmp_path / "made", blobs))
+    method = MethodSection(name="supervised", **method_config(job.experiment.method).model_dump(mode="json"))
+    experiment = job.experiment.model_copy(update={"method": method})
+    RunFolder(job.folder).create(experiment, made.task(), made.split(), made.dataset())
+    found = runs_of_suite(suite, output)
+    assert [(run.path, run.label, run.data) for run in found.runs] == [(job.folder, "supervised", "blobs")]
+    config = job.folder / "config.yaml"
+    config.write_text(config.read_text().replace("width: 2", "width: 3"))
+    found = runs_of_suite(suite, output)
+    assert found.runs == () and found.remarks[0] == "1 of 2 runs of the suite have not begun."
+    assert found.remarks[1].startswith("blobs/2/supervised-seed0 is left out:") and "network.width" in found.remarks[1]
+
+
+class TestVerb:
+    def test_a_folder_of_run_folders(self, output, tmp_path):
+        done = call_main(
+            "bench", "report", output / "data", "--to", "here", "--no-pictures", "--level", "0.9", cwd=tmp_path
+        )
+        assert done.code == 0, done.err
+        assert (tmp_path / "here" / "report.md").is_file() and "report: here/report.html" in done.out
+        assert "the 90\u00a0% interval" in (tmp_path / "here" / "report.md").read_text()
+
+    @pytest.mark.parametrize(
+        ("words", "code", "says"),
+        [
+            (["--baseline", "cpss"], 2, "did you mean 'cps'"),
+            (["--level", "95"], 2, "must lie between 0 and 1"),
+            (["--to", "file"], 1, "is a file"),
+        ],
+    )
+    def test_what_is_wrong_is_said(self, output, tmp_path, words, code, says):
+        (tmp_path / "file").write_text("")
+        done = call_main("bench", "report", output / "data", *words, cwd=tmp_path)
+        assert (done.code, says in done.err) == (code, True), done.err
+
+    def test_nothing_to_report(self, tmp_path):
+        (tmp_path / "empty").mkdir()
+        done = call_main("bench", "report", "empty", cwd=tmp_path)
+        assert done.code == 1 and "holds no run folder" in done.err
+        with pytest.raises(RunError):
+            runs_below(tmp_path)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_a_browser_has_nothing_to_complain_of(report, tmp_path):
+    words = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", "--enable-logging=stderr"]
+    words += ["--dump-dom", (report / "report.html").as_uri()]
+    done = subprocess.run([CHROMIUM, *words], capture_output=True, text=True, timeout=100, check=False)
+    assert "What came out" in done.stdout
+    assert ":CONSOLE" not in done.stderr

@@ -1,0 +1,206 @@
+"""What the report says is what numpy and scipy say of the same scores, and no more than the tests allow."""
+
+import csv
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bench.fake_bench import dice_of, put_scores, write_bench
+from fewmask.bench.case_scores import Setting
+from fewmask.bench.report.content import BenchRun, read_bench
+from fewmask.bench.report.grids import comparison_grid, interval_grid, score_grid, setting_grid
+from fewmask.bench.report.records import csv_files
+from fewmask.bench.report.theirs import published_tables
+from fewmask.bench.report.verdict import overall, verdict
+from fewmask.errors import ConfigError, RunError
+from helpers import write_dataset
+
+CASES = 9
+LABELS = ("supervised", "cps", "half-cps")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("data") / "Dataset001_Blobs", dims=2, cases=4, test=CASES)
+
+
+@pytest.fixture(scope="module")
+def bench(root, tmp_path_factory):
+    return read_bench(write_bench(tmp_path_factory.mktemp("bench"), root, CASES, amounts=(2, 3)))
+
+
+@pytest.fixture
+def section(bench):
+    return bench.sections[0]
+
+
+def known(label, labelled=2):
+    return np.array([dice_of(label, seed, CASES, labelled) for seed in (0, 1)])
+
+
+def rows_of(text, **fixed):
+    rows = list(csv.DictReader(io.StringIO(text)))
+    return [row for row in rows if fixed.items() <= row.items()]
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_summary(bench, label):
+    text = csv_files(bench)["summary.csv"]
+    (row,) = rows_of(text, labelled="2", method=label, metric="dice")
+    values = known(label)
+    seeds, cases = values.mean(axis=1), values.mean(axis=0)
+    assert float(row["mean"]) == pytest.approx(values.mean())
+    assert float(row["std_seeds"]) == pytest.approx(np.std(seeds, ddof=1))
+    assert float(row["std_cases"]) == pytest.approx(np.std(cases, ddof=1))
+    low, high = stats.t.interval(0.9, 1, seeds.mean(), stats.sem(seeds))
+    assert (float(row["low_90_seeds"]), float(row["high_90_seeds"])) == pytest.approx((low, high))
+    boot = stats.bootstrap((cases,), np.mean, random_state=np.random.default_rng(0)).confidence_interval
+    assert (float(row["low_95_cases"]), float(row["high_95_cases"])) == pytest.approx(tuple(boot))
+    assert (row["seeds"], row["cases"], row["absent"], row["bold"]) == ("2", str(CASES), "0", str(label == "cps"))
+
+
+def test_every_score_of_every_case_and_seed_is_kept(bench):
+    rows = rows_of(csv_files(bench)["cases.csv"], labelled="3", method="cps", seed="1", metric="dice")
+    assert [row["case"] for row in rows] == [f"test_{number:03d}" for number in range(CASES)]
+    np.testing.assert_allclose([float(row["value"]) for row in rows], dice_of("cps", 1, CASES, 3))
+
+
+def test_tests_against_the_baseline_are_wilcoxons_with_holms_correction(bench):
+    rows = rows_of(csv_files(bench)["tests.csv"], labelled="2", metric="dice", against="baseline")
+    differences = {label: known(label).mean(axis=0) - known("supervised").mean(axis=0) for label in LABELS[1:]}
+    p = {label: stats.wilcoxon(values).pvalue for label, values in differences.items()}
+    assert p["cps"] < 0.025 and p["half-cps"] > 0.05
+    holm = {"cps": min(1, 2 * p["cps"]), "half-cps": max(2 * p["cps"], p["half-cps"])}
+    for row in rows:
+        label = row["first"]
+        assert float(row["p"]) == pytest.approx(p[label]) and float(row["p_holm"]) == pytest.approx(holm[label])
+        assert float(row["difference"]) == pytest.approx(differences[label].mean())
+        assert row["winner"] == ("cps" if label == "cps" else "")
+    assert (
+        len(rows) == 2 and len(rows_of(csv_files(bench)["tests.csv"], labelled="2", metric="dice", against="all")) == 3
+    )
+
+
+def test_bold_is_what_is_significant_and_nothing_else(section):
+    grid = score_grid(section)
+    assert grid.heads == ("method", "Dice, %", "Jaccard, %", "HD95, voxel", "ASD, voxel", "seeds", "training")
+    assert [row[0].text for row in grid.rows] == list(LABELS)
+    assert {row[0].text for row in grid.rows if any(cell.bold for cell in row)} == {"cps"}
+    values = known("cps")
+    spread = np.std(values.mean(axis=1), ddof=1)
+    assert grid.rows[1][1].text == f"{100 * values.mean():.1f} ± {100 * spread:.1f}"
+    assert grid.rows[1][3].text.startswith(f"{20 * (1 - values.mean()):.2f} ± ")
+
+
+def test_without_a_significant_difference_nothing_is_bold(root, tmp_path):
+    runs = write_bench(tmp_path, root, CASES, labels=("supervised", "half-cps"))
+    section = read_bench(runs).sections[0]
+    assert not any(cell.bold for row in score_grid(section).rows for cell in row)
+    assert verdict(section).headline == "No method differs significantly from supervised."
+    assert "half-cps is not significantly different from supervised" in verdict(section).details[0]
+
+
+def test_the_verdict_in_words(bench, section):
+    gain = 100 * (known("cps") - known("supervised")).mean()
+    found = verdict(section)
+    assert found.headline == f"cps (+{gain:.1f}) beats supervised significantly, in points of Dice."
+    assert found.details[0].startswith(f"cps is better than supervised: +{gain:.1f} points of Dice, p\u00a0=\u00a00.0")
+    assert found.details[0].endswith(
+        f"higher in {CASES} of {CASES}\u00a0cases, and under 2 of 2\u00a0seeds".replace("\u00a0", " ")
+    )
+    assert "9 test cases, 2 seeds" in found.evidence
+    assert overall(bench) == [
+        "cps against supervised, 2 settings: significantly better in 2",
+        "half-cps against supervised, 2 settings: not significantly different in 2",
+    ]
+    other = read_bench([BenchRun(run.path, run.name) for runs in section.runs.values() for run in runs], baseline="cps")
+    assert (
+        verdict(other.sections[0]).headline == "No method beats cps. supervised and half-cps are significantly worse."
+    )
+
+
+def test_few_cases_give_no_verdict(root, tmp_path):
+    runs = write_bench(tmp_path, root, CASES, labels=("supervised", "cps"))
+    for run in runs:
+        put_scores(run.path, [0.5, 0.6, 0.7] if run.label == "supervised" else [0.9, 0.9, 0.9])
+    section = read_bench(runs).sections[0]
+    assert verdict(section).headline == "No verdict: with 3 test cases no test can find a difference."
+    assert comparison_grid(section) is None and not any(cell.bold for row in score_grid(section).rows for cell in row)
+
+
+def test_only_common_seeds_are_compared(root, tmp_path):
+    runs = write_bench(tmp_path, root, CASES, labels=("supervised", "cps"), seeds=(0, 1))
+    put_scores(runs[1].path, np.full(CASES, 0.99))  # of supervised, seed 1: would win were it counted
+    bench = read_bench(runs[:3])
+    (found,) = bench.sections[0].comparisons["dice"]
+    assert found.difference == pytest.approx((dice_of("cps", 0, CASES) - dice_of("supervised", 0, CASES)).mean())
+    assert any("not all were run with the same seeds" in remark for remark in bench.remarks)
+    assert bench.sections[0].summaries["dice"]["supervised"].seeds == 2
+
+
+def test_labels_tell_variants_apart(root, tmp_path, section):
+    assert section.runs["half-cps"][0].method == "cps" == section.runs["cps"][0].method
+    runs = write_bench(tmp_path, root, CASES, labels=("supervised", "cps"), seeds=(0,))
+    with pytest.raises(RunError, match="different methods under one label"):
+        read_bench([BenchRun(run.path, "mine") for run in runs])
+    with pytest.raises(ConfigError, match="no run is called 'cpss', so it cannot be the baseline: did you mean 'cps'"):
+        read_bench(runs, baseline="cpss")
+
+
+def test_settings_that_differ_are_listed(root, tmp_path):
+    runs = write_bench(tmp_path, root, CASES, seeds=(0,))
+    config = runs[2].path / "config.yaml"
+    config.write_text(config.read_text().replace("iterations: 8", "iterations: 9"))
+    grid = setting_grid(read_bench(runs).sections[0])
+    assert [row[2].text for row in grid.rows] == ["train.iterations=8", "train.iterations=8", "train.iterations=9"]
+    assert any("not all were trained for as long" in text for text in read_bench(runs).remarks)
+
+
+def test_runs_without_scores_are_left_out_and_told(root, tmp_path):
+    runs = write_bench(tmp_path, root, CASES, labels=("supervised", "cps"), seeds=(0,))
+    (runs[1].path / "predictions" / "summary.json").unlink()
+    bench = read_bench(runs)
+    assert bench.labels == ("supervised",) and "1 of 2 runs have no scores yet" in bench.remarks[0]
+    assert verdict(bench.sections[0]).headline == "Only supervised was run: there is nothing to compare it with."
+    with pytest.raises(RunError, match="no run has scores yet"):
+        read_bench(runs[1:])
+
+
+def test_intervals_of_every_kind(section):
+    grid = interval_grid(section)
+    assert grid.heads[-4:] == ("90 %, cases", "95 %, cases", "90 %, seeds", "95 %, seeds")
+    low, high = stats.t.interval(0.95, 1, known("cps").mean(), stats.sem(known("cps").mean(axis=1)))
+    assert grid.rows[1][-1].text == f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+class TestPublished:
+    @pytest.fixture
+    def atrium(self, section):
+        setting = Setting("LeftAtrium", "la/honest", 6, 2, 72)
+        scores = {name: replace(one, setting=setting) for name, one in section.scores.items()}
+        return replace(section, setting=setting, scores=scores)
+
+    def test_papers_with_as_many_labels_stand_beside(self, atrium):
+        tables = published_tables(atrium)
+        titles = [table.title for table in tables]
+        assert any(title.startswith("diff-cl, comparison, left atrium: la, 8 labelled") for title in titles)
+        entry = tables[0].entries["supervised"]["dice"]
+        assert entry.difference == pytest.approx(known("supervised").mean() - entry.theirs.mean)
+        assert any("ours follow la/honest, the paper la/paper" in note for note in tables[0].notes)
+
+    def test_a_variant_that_is_the_only_one_of_its_method_stands_for_it(self, section):
+        lesions = replace(section, setting=Setting("PH2", "", 7, 0, 133))
+        (table,) = published_tables(lesions)
+        assert table.entries["cps"]["dice"].ours is not None is not table.entries["cps"]["dice"].theirs
+        assert table.entries["half-cps"]["dice"].theirs is None
+        scores = {name: one.on_common_seeds("supervised", "half-cps") for name, one in lesions.scores.items()}
+        (table,) = published_tables(replace(lesions, scores=scores))
+        assert table.entries["half-cps"]["dice"].theirs.printed == "82.86±1.18" and "cps" not in table.entries
+        assert published_tables(replace(section, setting=Setting("Somewhere", "", 7, 0, 133))) == []
+
+    def test_without_a_protocol_the_name_of_the_data_tells(self, atrium):
+        plain = replace(atrium, setting=Setting("LeftAtrium", "", 8, 0, 72))
+        assert [table.title for table in published_tables(plain)] == [table.title for table in published_tables(atrium)]
