@@ -10,12 +10,13 @@ import pytest
 
 from fewmask.bench.executors import Pool, local_pool
 from fewmask.bench.launch import Outcome, Share
-from fewmask.bench.notes import FAILED, Notes
+from fewmask.bench.notes import BUSY, FAILED, Notes
 from fewmask.bench.run import prepare, run
 from fewmask.bench.status import look
 from fewmask.bench.suite import find_suite, open_suite
-from fewmask.bench.work import Order, noted
+from fewmask.bench.work import Order, attend, noted
 from fewmask.errors import ConfigError, DataError
+from fewmask.locks import locked
 from fewmask.run_folder import RunFolder
 from processes import last_row, wait_for
 
@@ -108,6 +109,27 @@ def test_a_job_that_another_process_does_is_asked_for_again(comparison, monkeypa
     call = Pretend(supervised_seed0=lambda stop: answers.pop(0))
     tally, _ = do(comparison(), call)
     assert len(tally.done) == 4 and call.calls.count("supervised-seed0") == 3
+
+
+def test_an_executor_that_refuses(comparison):
+    class Refuses(ThreadPoolExecutor):
+        def submit(self, *arguments):
+            raise OSError("no such partition")
+
+    with Refuses(1) as executor:
+        tally = run(comparison(), Pool(executor, 1, Share()), lambda job, outcome, tally: None)
+    assert len(tally.failed) == 4 and set(tally.failed.values()) == {"OSError: no such partition"}
+
+
+def test_two_processes_do_not_do_one_job(comparison):
+    made = comparison(["supervised"], seeds=[0])
+    job = made.jobs[0]
+    made.order(job).write()
+    with locked(job.notes):
+        assert attend(job.notes) == BUSY and not job.folder.exists()
+    (job.folder / "predictions").mkdir(parents=True)
+    (job.folder / "predictions/summary.json").write_text("{}")
+    assert attend(job.notes) == 0 and not (job.folder / "config.yaml").exists(), "the other one has done it meanwhile"
 
 
 def test_a_signal_lets_the_running_end_and_begins_no_other(comparison):

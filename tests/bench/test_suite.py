@@ -82,3 +82,17 @@ def test_names_of_data_and_output(write_suite, tmp_path):
 
 def test_dotted_keys():
     assert nested({"a.b": 1, "a.c.d": 2, "e": [3]}) == {"a": {"b": 1, "c": {"d": 2}}, "e": [3]}
+
+
+def test_the_suite_of_the_page_can_be_run(tmp_path):
+    """`docs/bench.md` shows a suite; every key of it is one."""
+    page = (Path(__file__).resolve().parents[2] / "docs/bench.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "mine.yaml").write_text("train: {lr: 0.5}\n")
+    (tmp_path / "page.yaml").write_text(text)
+    jobs = expand(find_suite(str(tmp_path / "page.yaml")), tmp_path)
+    assert len(jobs) == 3 * (2 * 4 + 2) and {job.experiment.train.iterations for job in jobs} == {2000}
+    phantom = re.findall(r"`(phantom: .*?)`", page)[0]
+    text = text.replace("dataset: ../Dataset001_Heart", phantom)
+    (tmp_path / "page.yaml").write_text(text)
+    assert find_suite(str(tmp_path / "page.yaml")).data["heart"].phantom.train == 8

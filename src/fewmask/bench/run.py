@@ -183,12 +183,20 @@ class _Work:
                 del self.waiting[job]
                 self.end(job, Outcome("failed", f"it starts from {failed[0].place}, which failed"))
             elif time.monotonic() >= earliest and all(source.scored for source in sources):
-                self.comparison.order(job).write()
-                future = self.pool.submit(job.notes, job.devices, self.stop)
-                if future is None:
-                    continue
-                del self.waiting[job]
-                self.running[future] = job
+                self.submit(job)
+
+    def submit(self, job: Job) -> None:
+        """Hand a job over, if there is room."""
+        self.comparison.order(job).write()
+        try:
+            future = self.pool.submit(job.notes, job.devices, self.stop)
+        except Exception as error:  # of the executor: a queue that refuses, a cluster that is gone
+            del self.waiting[job]
+            self.end(job, Outcome("failed", _sentence(error)))
+            return
+        if future is not None:
+            del self.waiting[job]
+            self.running[future] = job
 
     def collect(self) -> None:
         """Wait a moment, and take in what has ended."""
@@ -219,5 +227,9 @@ def _outcome(future: Future[Outcome]) -> Outcome:
         return future.result()
     except CancelledError:
         return Outcome("stopped")
-    except Exception as error:  # of the executor: a worker that dies again and again, a queue that refuses
-        return Outcome("failed", " ".join(f"{type(error).__name__}: {error}".split())[:300])
+    except Exception as error:  # of the executor: a worker that dies again and again
+        return Outcome("failed", _sentence(error))
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

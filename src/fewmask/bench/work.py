@@ -139,6 +139,11 @@ def main(arguments: list[str]) -> int:
         except FollowerError as error:
             return error.exit_code
         return 0
+    return attend(folder)
+
+
+def attend(folder: Path) -> int:
+    """Do the job of a folder of notes, unless another process is at it or has done it; returns the exit code."""
     with ExitStack() as stack:
         try:
             stack.enter_context(locked(folder))
