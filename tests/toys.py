@@ -21,6 +21,7 @@ PATCH = {2: (32, 32), 3: (16, 16, 16)}
 LARGER = {("urpc", 3): (32, 16, 16)}
 # What every method's tests may take off a dear one; its own tests use its defaults.
 CHEAP = {
+    "bcp": {"pretrain_iterations": 6},
     "cct": {"perturbations": ["noise", "dropout"]},  # of a feature map of one voxel attention drops all
     # Dice of plain sums falls slowly from where a network starts.
     **{name: {"ce_weight": 0.5} for name in ("mc-net", "mc-net-plus")},

@@ -34,6 +34,17 @@ def test_weights_follow_the_rule_in_float64():
         np.testing.assert_allclose(teacher.network[0].weight.numpy(), expected, rtol=1e-5)
 
 
+def test_a_decay_that_is_fixed_from_the_start():
+    network = student()
+    teacher, rng = Teacher(network, decay=0.9, early=False), np.random.default_rng(0)
+    expected = network[0].weight.detach().numpy().astype(np.float64)
+    for _ in range(5):
+        drift(network, rng)
+        teacher.update(network)
+        expected = 0.9 * expected + 0.1 * network[0].weight.detach().numpy().astype(np.float64)
+        np.testing.assert_allclose(teacher.network[0].weight.numpy(), expected, rtol=1e-5)
+
+
 def test_the_first_update_copies_the_student_to_the_bit():
     network = student()
     teacher = Teacher(network)

@@ -18,6 +18,7 @@ class Teacher(nn.Module):
     Args:
         student: the network to copy.
         decay: ``alpha``; the early steps use ``min(1 - 1 / (i + 1), alpha)``, so that the first update copies the student.
+        early: whether they do; else every step uses ``alpha``.
         buffers: what becomes of running statistics: ``own`` (the teacher's forward in train mode updates its own), ``copy`` the
             student's at each update, or ``average`` them like the weights.
     """
@@ -25,11 +26,16 @@ class Teacher(nn.Module):
     updates: Tensor
 
     def __init__(
-        self, student: nn.Module, decay: float = 0.99, buffers: Literal["own", "copy", "average"] = "own"
+        self,
+        student: nn.Module,
+        decay: float = 0.99,
+        buffers: Literal["own", "copy", "average"] = "own",
+        *,
+        early: bool = True,
     ) -> None:
         super().__init__()
         self.network = copy.deepcopy(student).requires_grad_(False)
-        self.decay = decay
+        self.decay, self.early = decay, early
         self.buffer_rule = buffers
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
         self._counted: int | None = None  # the same number, so that no step waits for a GPU to tell it
@@ -46,7 +52,7 @@ class Teacher(nn.Module):
         """One step of the moving average towards ``student``."""
         if self._counted is None:
             self._counted = int(self.updates)
-        decay = min(1 - 1 / (self._counted + 1), self.decay)
+        decay = min(1 - 1 / (self._counted + 1), self.decay) if self.early else self.decay
         for mine, theirs in zip(self.network.parameters(), student.parameters(), strict=True):
             mine.lerp_(theirs.to(mine.dtype), 1 - decay)
         if self.buffer_rule != "own":

@@ -3,6 +3,7 @@
 from fewmask.data.batch import Batch
 from fewmask.methods import (
     ac_mt,
+    bcp,
     cct,
     cps,
     diff_cl,
@@ -11,6 +12,7 @@ from fewmask.methods import (
     entropy_minimisation,
     mc_net,
     mc_net_plus,
+    mcf,
     mean_teacher,
     sassnet,
     semigda,
@@ -44,6 +46,7 @@ __all__ = [
     "Step",
     "Turn",
     "ac_mt",
+    "bcp",
     "build_method",
     "cct",
     "cps",
@@ -53,6 +56,7 @@ __all__ = [
     "entropy_minimisation",
     "mc_net",
     "mc_net_plus",
+    "mcf",
     "mean_teacher",
     "method_config",
     "register",
