@@ -1,13 +1,15 @@
 """What nnU-Net 2 asks of a dataset folder (its ``verify_dataset_integrity``), checked without any of our code."""
 
 import json
+import re
 from itertools import pairwise
 
 import numpy as np
 import SimpleITK
+import tifffile
 from PIL import Image
 
-READ_BY_NNUNET = (".nii.gz", ".nrrd", ".mha", ".gipl", ".png", ".bmp", ".tif", ".tiff")
+READ_BY_NNUNET = (".nii.gz", ".nii", ".nrrd", ".mha", ".gipl", ".png", ".bmp", ".tif", ".tiff")
 
 
 def read(path):
@@ -15,6 +17,9 @@ def read(path):
     if path.name.endswith((".png", ".bmp")):
         pixels = np.asarray(Image.open(path))
         return (pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)), ()
+    if path.name.endswith((".tif", ".tiff")):
+        beside = path.with_name(re.sub(r"(_\d{4})?\.tiff?$", ".json", path.name))
+        return tifffile.imread(path)[None], (json.loads(beside.read_text())["spacing"],)
     image = SimpleITK.ReadImage(str(path))
     return SimpleITK.GetArrayFromImage(image)[None], (image.GetSpacing(), image.GetOrigin(), image.GetDirection())
 
@@ -25,8 +30,13 @@ def check(folder):
     assert {"labels", "channel_names", "numTraining", "file_ending"} <= set(values)
     ending = values["file_ending"]
     assert ending in READ_BY_NNUNET
-    files = sorted(path.name for path in (folder / "imagesTr").iterdir())
-    assert all(name.endswith(ending) for name in files)  # hidden or half-written ones would be taken for cases
+    present = sorted(path.name for path in (folder / "imagesTr").iterdir())
+    files = [name for name in present if name.endswith(ending)]  # hidden or half-written ones would be taken for cases
+    spacings = [
+        name for name in present if name not in files
+    ]  # of TIFF stacks: beside each scan and each label the same
+    assert all(name.endswith(".json") for name in spacings)
+    assert all((folder / part / name).read_text() for name in spacings for part in ("imagesTr", "labelsTr"))
     cases = sorted({name[: -len(ending) - 5] for name in files})
     assert len(cases) == values["numTraining"]
     numbers = list(values["labels"].values())

@@ -114,6 +114,14 @@ def test_rgb_pictures_and_jpeg_which_nnunet_does_not_read(cli, runs, place):
         np.testing.assert_array_equal(np.asarray(Image.open(path)), np.asarray(Image.open(source)))
 
 
+@pytest.mark.parametrize("ending", [".tif", ".nrrd", ".mha", ".nii"])
+def test_other_volumes_too(cli, runs, place, tmp_path, ending):
+    write_dataset(tmp_path / "volumes", cases=1, unlabelled=1, ending=ending)
+    assert cli("pseudo-label", "runs/heart", tmp_path / "volumes", tmp_path / "out").code == 0
+    assert nnunet_rules.check(tmp_path / "out") == ["case_000", "extra_000"]
+    assert cli("check", tmp_path / "out").code == 0
+
+
 def test_unsure_scans_stay_unlabelled(made, cli, split, place):
     sure = {case: float(row["confidence"] or 0) for case, row in table_of(made[0]).items()}
     limit = (min(sure.values()) + max(sure.values())) / 2

@@ -21,6 +21,7 @@ from fewmask.cli import (
     networks,
     predict,
     pseudo_label,
+    rank,
     report,
     split,
     train,
@@ -43,6 +44,7 @@ app.command("split")(split.split)
 app.command("train")(train.train)
 app.command("predict")(predict.predict)
 app.command("evaluate")(evaluate.evaluate)
+app.command("rank")(rank.rank)
 app.command("pseudo-label")(pseudo_label.pseudo_label)
 app.command("report")(report.report)
 app.add_typer(bench.app, name="bench")

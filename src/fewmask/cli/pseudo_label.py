@@ -51,10 +51,10 @@ def pseudo_label(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a dataset folder, for nnU-Net too, in which a model has labelled the unlabelled scans.
+    """Write a dataset folder with the labels of a model.
 
-    Scans whose label the run could see keep it; labels that its split hides are not opened. confidence/ holds a map a scan:
-    the probability of the voxel's class, times 255. Stopped, the same command goes on.
+    nnU-Net takes it, too. Scans whose label the run could see keep it; labels that its split hides are not opened.
+    confidence/ holds a map a scan: the probability of the voxel's class, times 255. Stopped, the same command goes on.
     """
     from fewmask.data.dataset import Dataset
     from fewmask.data.fingerprint import file_digest

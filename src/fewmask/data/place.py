@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -22,19 +23,20 @@ def ending_of(source: Dataset) -> str:
     return ".png" if source.file_ending.lower() in JPEG else source.file_ending
 
 
-def with_companions(path: Path, target: Path) -> Iterator[tuple[Path, Path]]:
+def with_companions(path: Path, target: Path, *, is_label: bool = False) -> Iterator[tuple[Path, Path]]:
     """A file of an image and, of a stack of pages, the one with its spacing."""
     if suffix_of(path) == ".mhd":
         raise DataError(
             f"{path}: keeps its voxels in a second file, which nnU-Net does not read; save the data set as .mha"
         )
     yield path, target
-    stem, place = path.name[: -len(suffix_of(path))], target.name[: -len(suffix_of(target))]
     if suffix_of(path) in TIFF:
-        for tail in ("", "_0000"):
-            beside = path.with_name(f"{stem.removesuffix('_0000')}{tail}.json")
-            if beside.is_file():
-                yield beside, target.with_name(f"{place.removesuffix('_0000')}{tail}.json")
+        numbered = "" if is_label else r"_\d{4}$"
+        case, there = (re.sub(numbered, "", file.name[: -len(suffix_of(file))]) for file in (path, target))
+        for name in (f"{case}.json", f"{path.name[: -len(suffix_of(path))]}.json"):
+            if path.with_name(name).is_file():
+                yield path.with_name(name), target.with_name(f"{there}.json")  # where nnU-Net looks for it
+                return
 
 
 def place(file: Path, target: Path, link: Link | None) -> None:

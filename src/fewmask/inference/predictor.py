@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -105,6 +106,12 @@ class Predictor:
         load_weights(run.weights(checkpoint or experiment.inference.checkpoint), module)
         return cls(module, task, experiment, run.dataset()["channel_names"], device)
 
+    def of(self, module: nn.Module) -> Predictor:
+        """Another network in place of this one, such as a part of it, under the same settings."""
+        other = copy.copy(self)
+        other.module, other._fast = module.to(self.device).eval(), {}
+        return other
+
     def predict(self, image: Image) -> Prediction:
         """Segment one scan and keep the probabilities of all classes; `segment` needs less memory.
 
@@ -147,8 +154,7 @@ class Predictor:
             uncertainty: ``(*S)`` float32 to be filled with their entropy (see `entropy_map`).
             spread: ``(*S)`` float32 to be filled with how far noise samples lie apart, 0 to 1, for a method that predicts from
                 several of them (see `draw`).
-            confidence: ``(*S)`` float32 to be filled with the probability of the voxel's class; where a smaller component was
-                removed, with what its class leaves for all others.
+            confidence: ``(*S)`` float32 to be filled with the probability of the voxel's class, at most, where a component was removed.
 
         Raises:
             ConfigError: ``inference.stride`` does not fit the patch, or there are no noise samples to spread.

@@ -140,7 +140,8 @@ class _Writer:
             return
         target = self.output / ("labelsTs" if test else "labelsTr") / f"{case.id}{self.ending}"
         if suffix_of(case.label) == suffix_of(target):
-            copy(case.label, target)  # never a link: labels are edited in place
+            for file, there in with_companions(case.label, target, is_label=True):
+                copy(file, there)  # never a link: labels are edited in place
         else:
             label = self.source.read_label(case.id)
             write_image(target, label.data, label.geometry)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fewmask.data.dataset import Dataset
-from fewmask.data.image import SUFFIXES, read_label
+from fewmask.data.image import SUFFIXES, Image, read_label
 from fewmask.errors import DataError
 from fewmask.report.data import Run
 from fewmask.report.outlines import Lines, border_distances, trace
@@ -87,6 +87,47 @@ def look_at_cases(runs: Sequence[Run]) -> tuple[list[CaseView], list[str]]:
         except (DataError, OSError) as error:
             problems.append(f"No picture of {case}: {error}.")
     return views, problems
+
+
+@dataclass(frozen=True)
+class PredictedView:
+    """A scan without a reference, cut out to look at.
+
+    Attributes:
+        side: of the picture, in its unit.
+        scan: its pixels, uint8 ``(rows, columns)`` or ``(rows, columns, 3)``.
+        box: left, top, width and height of the pixels in the picture.
+        borders: of each prediction.
+    """
+
+    side: float
+    scan: Array
+    box: tuple[float, float, float, float]
+    borders: tuple[Lines, ...]
+
+
+def look_at_predictions(image: Image, predictions: Sequence[Array]) -> PredictedView:
+    """The slice in which predictions have the largest area together; where all are empty, the middle one.
+
+    Args:
+        image: the scan.
+        predictions: label maps ``(*S)``.
+    """
+    found = np.any([labels > 0 for labels in predictions], axis=0)
+    if not found.any():
+        marked = np.zeros_like(found)
+        marked[tuple(side // 2 for side in found.shape)] = True
+        view = View(image.geometry, image.path, marked)
+    else:
+        view = View(image.geometry, image.path, found)
+    planes = [view.cut(labels[None])[0] for labels in predictions]
+    part = window(np.any([plane > 0 for plane in planes], axis=0), view.pixel)
+    borders = tuple(
+        _place([line for value in np.unique(plane[plane > 0]) for line in trace(plane, int(value))], part, view.pixel)
+        for plane in planes
+    )
+    piece = view.cut(image.data)[:, slice(*part.rows), slice(*part.columns)]
+    return PredictedView(part.side, to_pixels(piece), _box(part, view.pixel, piece.shape), borders)
 
 
 def choose_cases(runs: Sequence[Run]) -> list[tuple[str, str]]:

@@ -84,15 +84,20 @@ def read_runs(paths: Sequence[Path]) -> list[Run]:
     if not paths:
         raise RunError("a report needs at least one run: give the --output folder of a fewmask train")
     resolved = [Path(path).resolve() for path in paths]
-    for path, count in Counter(resolved).items():
-        if count > 1:
-            raise RunError(f"{path} is given {count} times: give every run once")
-    names = _names(resolved)
+    names = run_names(resolved)
     return [read_run(path, name, index) for index, (path, name) in enumerate(zip(resolved, names, strict=True))]
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
-    """The shortest tails of the paths that tell them apart."""
+def run_names(paths: Sequence[Path]) -> list[str]:
+    """The shortest tails of the paths that tell them apart.
+
+    Raises:
+        RunError: a run is given twice.
+    """
+    paths = [Path(path).resolve() for path in paths]
+    for path, count in Counter(paths).items():
+        if count > 1:
+            raise RunError(f"{path} is given {count} times: give every run once")
     depth = 1
     longest = max(len(path.parts) for path in paths)
     while depth < longest and len({path.parts[-depth:] for path in paths}) < len(paths):

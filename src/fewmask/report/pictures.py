@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from fewmask.report.case_views import Array, CaseView, Traced
+from fewmask.report.case_views import Array, CaseView, PredictedView, Traced
 from fewmask.report.data import Run
 from fewmask.report.outlines import by_bin, path
 from fewmask.report.svg import COLOURS
@@ -96,18 +96,33 @@ def _draw_case(view: CaseView, step: float, name: str) -> list[Picture]:
 
 
 def _shared(view: CaseView, name: str) -> Markup:
-    left, top, width, height = view.box
+    return Markup('{}<path id="{}-reference" vector-effect="non-scaling-stroke" d="{}"/>').format(
+        _image(view.scan, view.box, name), name, path(view.reference, view.side)
+    )
+
+
+def _image(pixels: Array, box: tuple[float, float, float, float], name: str) -> Markup:
     return Markup(
-        '<image id="{name}" href="{data}" x="{left:.3f}" y="{top:.3f}" width="{width:.3f}" height="{height:.3f}"'
-        ' preserveAspectRatio="none"/><path id="{name}-reference" vector-effect="non-scaling-stroke" d="{reference}"/>'
-    ).format(
-        name=name,
-        data=data_uri(view.scan),
-        left=left,
-        top=top,
-        width=width,
-        height=height,
-        reference=path(view.reference, view.side),
+        '<image id="{}" href="{}" x="{:.3f}" y="{:.3f}" width="{:.3f}" height="{:.3f}" preserveAspectRatio="none"/>'
+    ).format(name, data_uri(pixels), *box)
+
+
+def draw_predictions(view: PredictedView, name: str, label: str) -> Markup:
+    """A scan with the outlines of predictions, each in its colour.
+
+    Args:
+        view: of `fewmask.report.case_views.look_at_predictions`.
+        name: unique on the page.
+        label: for those who hear the page.
+    """
+    lines = [path(borders, view.side) for borders in view.borders]
+    styles = ["casing"] * len(lines) + [f"prediction on-dark-{number % COLOURS}" for number in range(len(lines))]
+    paths = Markup("").join(
+        Markup('<path class="{}" vector-effect="non-scaling-stroke" d="{}"/>').format(style, d)
+        for style, d in zip(styles, [*lines, *lines], strict=True)
+    )
+    return Markup('<svg class="scan" viewBox="0 0 {0:g} {0:g}" role="img" aria-label="{1}">{2}{3}</svg>').format(
+        view.side, label, _image(view.scan, view.box, name), paths
     )
 
 
