@@ -115,11 +115,8 @@ def look_at_predictions(image: Image, predictions: Sequence[Array]) -> Predicted
     """
     found = np.any([labels > 0 for labels in predictions], axis=0)
     if not found.any():
-        marked = np.zeros_like(found)
-        marked[tuple(side // 2 for side in found.shape)] = True
-        view = View(image.geometry, image.path, marked)
-    else:
-        view = View(image.geometry, image.path, found)
+        found[tuple(side // 2 for side in found.shape)] = True
+    view = View(image.geometry, image.path, found)
     planes = [view.cut(labels[None])[0] for labels in predictions]
     part = window(np.any([plane > 0 for plane in planes], axis=0), view.pixel)
     borders = tuple(
