@@ -167,20 +167,18 @@ class TrainConfig(Section):
     )
     checkpoint_every: int = Field(200, ge=1, description="iterations between two checkpoints")
     log_every: int = Field(10, ge=1, description="iterations between two rows of metrics.csv")
-    loggers: Annotated[tuple[Literal["tensorboard", "mlflow", "wandb"], ...], BeforeValidator(_as_tuple)] = Field(
-        (),
-        description="where rows go beside metrics.csv, e.g. [tensorboard, mlflow, wandb]; each needs the extra of its name and "
-        "writes into the run folder, unless its own environment variables (MLFLOW_TRACKING_URI, WANDB_MODE) say otherwise",
+    loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = Field(
+        default=(), description="beside metrics.csv, in the run folder; [mlflow, wandb] needs fewmask[mlflow,wandb]"
     )
 
     @model_validator(mode="before")
     @classmethod
     def _from_older_runs(cls, values: Any) -> Any:
         """Configs of older run folders have a switch for TensorBoard alone."""
-        if isinstance(values, dict) and "tensorboard" in values and "loggers" not in values:
-            values = dict(values)
-            values["loggers"] = ("tensorboard",) if values.pop("tensorboard") is True else ()
-        return values
+        if not isinstance(values, dict) or "tensorboard" not in values or "loggers" in values:
+            return values
+        rest = {key: value for key, value in values.items() if key != "tensorboard"}
+        return {**rest, "loggers": ("tensorboard",) if values["tensorboard"] is True else ()}
 
 
 class InferenceConfig(Section):
