@@ -15,6 +15,7 @@ from fewmask.bench.report.grids import comparison_grid, interval_grid, score_gri
 from fewmask.bench.report.records import csv_files
 from fewmask.bench.report.theirs import published_tables
 from fewmask.bench.report.verdict import overall, verdict
+from fewmask.config import MethodSection
 from fewmask.errors import ConfigError, RunError
 from helpers import write_dataset
 
@@ -204,3 +205,24 @@ class TestPublished:
     def test_without_a_protocol_the_name_of_the_data_tells(self, atrium):
         plain = replace(atrium, setting=Setting("LeftAtrium", "", 8, 0, 72))
         assert [table.title for table in published_tables(plain)] == [table.title for table in published_tables(atrium)]
+
+    def test_a_label_called_like_a_method_that_it_is_not_stands_alone(self, atrium):
+        impostor = replace(
+            atrium, runs={**atrium.runs, "half-cps": atrium.runs["supervised"], "supervised": atrium.runs["cps"]}
+        )
+        table = published_tables(impostor)[0]
+        assert table.entries["supervised"]["dice"].theirs is None
+        assert table.entries["half-cps"]["dice"].theirs is not None  # the only one that runs it
+
+    def test_rows_of_an_ablation_by_their_labels(self, atrium):
+        method = MethodSection(name="uncertainty-dual-network")
+        dual = atrium.runs["cps"][0].experiment.model_copy(update={"method": method})
+        runs = {
+            "cps": tuple(replace(run, experiment=dual) for run in atrium.runs["cps"]),
+            "supervised": atrium.runs["supervised"],
+        }
+        scores = {name: one.on_common_seeds("supervised", "cps") for name, one in atrium.scores.items()}
+        tables = {table.title: table for table in published_tables(replace(atrium, runs=runs, scores=scores))}
+        (title,) = [title for title in tables if "Table 4" in title]
+        assert tables[title].entries["cps"]["dice"].theirs.printed == "89.70±0.56"
+        assert tables[title].entries["EFS"]["dice"].ours is None

@@ -98,7 +98,7 @@ def template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"swatch": _swatch, "count": count, "duration": duration}
+    environment.globals |= {"swatch": _swatch, "count": count, "duration": duration, "colours": COLOURS}
     return environment.get_template(name)
 
 

@@ -56,11 +56,11 @@ def draw_cases(views: Sequence[CaseView], name: str = "scan") -> list[CasePictur
 
 
 def error_step(views: Sequence[CaseView]) -> float:
-    """The scale of the distances: bins end at one, two and four steps; three quarters of the points are within four."""
-    found = [d for view in views for traced in view.traced for d in traced.distances]
-    values = np.abs(np.concatenate(found)) if found else np.zeros(0)
-    values = values[np.isfinite(values)]
-    most = float(np.percentile(values, 75)) if len(values) else 0.0
+    """The scale of the distances: bins end at one, two and four steps; of half the outlines three quarters lie within four."""
+    found = [np.abs(np.concatenate(traced.distances)) for view in views for traced in view.traced if traced.distances]
+    known = [values[np.isfinite(values)] for values in found]
+    widths = [float(np.percentile(values, 75)) for values in known if len(values)]
+    most = float(np.median(widths)) if widths else 0.0
     return next((step for step in STEPS if 4 * step >= most), STEPS[-1])
 
 

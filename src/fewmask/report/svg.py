@@ -13,7 +13,7 @@ from markupsafe import Markup, escape
 # Figures are drawn in colours that nobody uses; in the SVG these become the page's variables, which differ by light and dark.
 INK, DIM, GRID, PAPER = "#0f0e01", "#0f0e02", "#0f0e03", "#0f0e04"
 _VARIABLES = {INK: "--ink", DIM: "--dim", GRID: "--line", PAPER: "--card"}
-COLOURS = 8  # the page defines --run-0 to --run-7
+COLOURS = 12  # the page defines --run-0 to --run-11
 FONT_SIZE = 10.5
 
 
@@ -23,7 +23,7 @@ def run_colour(index: int) -> str:
 
 
 def run_style(index: int) -> Any:
-    """How lines of a run are drawn: from the ninth run on, colours come again and lines are dashed."""
+    """How lines of a run are drawn: from the thirteenth run on, colours come again and lines are dashed."""
     return ("-", (0, (4, 2)), (0, (1, 1.5)))[index // COLOURS % 3]
 
 

@@ -161,17 +161,26 @@ def _spoken(ranking: Ranking) -> str:
     return ", ".join(f"{label} {average:.2f}" for label, average in zip(ranking.methods, ranking.average, strict=True))
 
 
-def efficiency_plot(sections: Sequence[Section], metric: str, name: str) -> Plot:
-    """A metric over the number of labelled cases: a line a label, a dot a seed, the band one deviation over seeds."""
+def efficiency_plot(sections: Sequence[Section], metric: str, name: str) -> Plot | None:
+    """A metric over the number of labelled cases: a line a label, a dot a seed, the band one deviation over seeds.
+
+    Labels that were run with one number of labelled cases have no line and are left out; None where all are.
+    """
     unit = sections[0].scores[metric].unit
-    labels = list(dict.fromkeys(label for section in sections for label in section.labels if metric in section.scores))
+    counts: dict[str, set[int]] = {}
+    for section in sections:
+        for label in section.labels:
+            counts.setdefault(label, set()).add(section.setting.labelled)
+    labels = [label for label, found in counts.items() if len(found) > 1]
+    if not labels:
+        return None
     figure, axes = _axes_with_legend(sections, labels, 236)
     scale = 100 if is_share(metric) else 1
     for label in labels:
         _draw_line(axes, [section for section in sections if label in section.labels], label, metric, scale)
-    counts = sorted({section.setting.labelled for section in sections})
+    ticks = sorted({number for label in labels for number in counts[label]})
     axes.set_xscale("log")
-    axes.set_xticks(counts, [f"{number}" for number in counts])
+    axes.set_xticks(ticks, [f"{number}" for number in ticks])
     axes.minorticks_off()
     axes.margins(x=0.06, y=0.08)
     axes.locator_params(axis="y", nbins=5, steps=(1, 2, 5, 10))
@@ -189,9 +198,8 @@ def _draw_line(axes: Any, sections: Sequence[Section], label: str, metric: str, 
     seeds = [scale * section.scores[metric].by_seed(label) for section in sections]
     means = np.array([values.mean() for values in seeds])
     spreads = np.array([values.std(ddof=1) if len(values) > 1 else 0.0 for values in seeds])
-    if len(places) > 1:
-        axes.fill_between(places, means - spreads, means + spreads, color=colour, alpha=0.14, linewidth=0)
-        axes.plot(places, means, color=colour, linewidth=1.9, linestyle=style, zorder=3)
+    axes.fill_between(places, means - spreads, means + spreads, color=colour, alpha=0.14, linewidth=0)
+    axes.plot(places, means, color=colour, linewidth=1.9, linestyle=style, zorder=3)
     axes.scatter(places, means, s=26, color=colour, edgecolor=PAPER, linewidth=0.8, zorder=4)
     for place, values in zip(places, seeds, strict=True):
         axes.scatter([place] * len(values), values, s=9, color=colour, alpha=0.55, linewidth=0, zorder=2)
@@ -278,4 +286,4 @@ def _in_lines(labels: Sequence[str]) -> list[list[str]]:
 
 
 def _key_width(label: str) -> float:
-    return 30 + 5.9 * len(shorten(label, 40))
+    return 30 + 6.4 * len(shorten(label, 40))

@@ -8,7 +8,15 @@ from fewmask.bench.grid import Grid, escape_markdown, to_markdown
 from fewmask.bench.report.figures import Plot
 from fewmask.bench.report.montage import montage
 from fewmask.bench.report.page import facts, subtitle
-from fewmask.bench.report.shown import ABOUT_CASES, ABOUT_COST, ABOUT_EFFICIENCY, ABOUT_RANKS, Report, Shown
+from fewmask.bench.report.shown import (
+    ABOUT_CASES,
+    ABOUT_COST,
+    ABOUT_EFFICIENCY,
+    ABOUT_RANKS,
+    ABOUT_TESTS,
+    Report,
+    Shown,
+)
 from fewmask.bench.tables import as_grid
 from fewmask.report.pictures import error_legend, error_step
 from fewmask.report.svg import standalone
@@ -75,13 +83,14 @@ def _verdicts(report: Report) -> Iterator[str]:
             yield _bullets(part.verdict.details)
         if part.verdict.evidence:
             yield escape_markdown(part.verdict.evidence)
+    yield ABOUT_TESTS
     remarks = [*report.bench.remarks, *report.problems]
     if remarks:
         yield "\n>\n".join(f"> {escape_markdown(remark)}" for remark in remarks)
 
 
 def _bullets(sentences: Sequence[str]) -> str:
-    return "\n".join(f"- {escape_markdown(sentence[:1].upper() + sentence[1:])}." for sentence in sentences)
+    return "\n".join(f"- {escape_markdown(sentence)}." for sentence in sentences)
 
 
 def _plots(
@@ -142,14 +151,14 @@ def _protocol(report: Report) -> Iterator[str]:
     for part in report.sections:
         if len(report.sections) > 1:
             yield f"### {escape_markdown(part.section.heading)}"
-        yield _bullets(part.protocol)
+        yield _bullets([sentence[:1].upper() + sentence[1:] for sentence in part.protocol])
         if part.settings:
             yield to_markdown(Grid("", part.settings.heads, part.settings.rows))
     yield "## To repeat it"
+    commands = list(dict.fromkeys(_commands(report)))
     if report.suite:
         yield f"```yaml\n{report.suite.strip()}\n```"
-    commands = list(dict.fromkeys(_commands(report)))
-    if commands:
+    elif commands:
         yield "```bash\n" + "\n".join(commands) + "\n```"
 
 

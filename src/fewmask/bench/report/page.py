@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from fewmask.bench.report.content import Bench
-from fewmask.bench.report.shown import ABOUT_CASES, ABOUT_COST, ABOUT_EFFICIENCY, ABOUT_RANKS, Report
+from fewmask.bench.report.shown import ABOUT_CASES, ABOUT_COST, ABOUT_EFFICIENCY, ABOUT_RANKS, ABOUT_TESTS, Report
 from fewmask.bench.tables import as_grid
 from fewmask.metrics.words import metric_title
 from fewmask.report.curves import AT_ONCE
@@ -29,7 +29,13 @@ def to_html(report: Report) -> str:
         scales={part.name: error_legend(part.views) for part in report.sections},
         theirs=[as_grid(table) for part in report.sections for table in part.theirs],
         at_once=AT_ONCE,
-        about={"ranks": ABOUT_RANKS, "cases": ABOUT_CASES, "efficiency": ABOUT_EFFICIENCY, "cost": ABOUT_COST},
+        about={
+            "tests": ABOUT_TESTS,
+            "ranks": ABOUT_RANKS,
+            "cases": ABOUT_CASES,
+            "efficiency": ABOUT_EFFICIENCY,
+            "cost": ABOUT_COST,
+        },
     )
 
 

@@ -123,6 +123,10 @@ def _about_ranks(section: Section) -> str:
     return f"{count(ranking.blocks, 'case')}. Friedman’s test that all are alike: {p_value(ranking.p)}{alike}."
 
 
+ABOUT_TESTS = (
+    "The tests ask whether a difference would hold on other cases like these, for runs like these; the seeds say how much runs differ. "
+    "Where the labelled cases change from seed to seed, a few seeds say little of other choices of them."
+)
 ABOUT_RANKS = (
     "Ranks of each case, seeds averaged; the line is the average rank, the size of a dot the share of cases in which a method takes that "
     "rank. Bars join methods whose averages differ by less than the critical difference (Nemenyi): they cannot be told apart."
@@ -148,12 +152,13 @@ def _efficiency(bench: Bench) -> list[Plot]:
         key = section.setting.dataset, section.setting.protocol, section.scores[PRIMARY].cases
         groups.setdefault(key, []).append(section)
     several = [found for found in groups.values() if len({section.setting.labelled for section in found}) > 1]
-    return [
+    plots = [
         efficiency_plot(found, metric, f"efficiency{number}-{metric}")
         for number, found in enumerate(several)
         for metric in BY_CASE
         if all(metric in section.scores for section in found)
     ]
+    return [plot for plot in plots if plot]
 
 
 def _protocol(section: Section) -> Iterator[str]:

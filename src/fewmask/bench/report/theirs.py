@@ -46,26 +46,31 @@ def _as_many(section: Section, result: Result) -> bool:
     setting, table = section.setting, result.table
     budget = setting.labelled + setting.validation
     share = f"{100 * budget / max(budget + setting.unlabelled, 1):.0f}%"
-    return table.labelled in (budget, setting.labelled) or table.share == share
+    return table.labelled == budget or table.share == share
 
 
 def _names(section: Section, results: Sequence[Result]) -> dict[str, str]:
-    """Our labels by the table's rows: the row's method or, of an ablation, the row itself."""
-    found = {}
-    for result in results:
-        label = _variant(section, result) if result.table.kind == "ablation" else _label(section, result.method)
-        if label:
-            found[result.row] = label
-    if found and results[0].table.kind == "ablation":  # all rows are of one method, so each goes by its own name
-        found |= {result.row: result.row for result in results if result.row not in found}
-    return found
+    """Our labels by the table's rows: the row's method or, of an ablation, the row itself; empty where none is ours.
+
+    Other rows go by names that none of our labels has: a label may be called like a method that it is not.
+    """
+    ablation = results[0].table.kind == "ablation"
+    ours = {
+        result.row: label
+        for result in results
+        if (label := _variant(section, result) if ablation else _label(section, result.method))
+    }
+    if not ours:
+        return {}
+    theirs = {result.row: result.row if ablation else result.method for result in results if result.row not in ours}
+    return ours | {row: f"{name} (published)" if name in section.labels else name for row, name in theirs.items()}
 
 
 def _label(section: Section, method: str) -> str | None:
     """The label of a method: the one of its name, or the only one that runs it."""
-    if method in section.labels:
-        return method
     variants = [label for label in section.labels if section.runs[label][0].method == method]
+    if method in variants:
+        return method
     return variants[0] if len(variants) == 1 else None
 
 

@@ -31,25 +31,20 @@ class Verdict:
 
 
 def overall(bench: Bench) -> list[str]:
-    """Over all settings with a baseline, how often each label is better or worse; nothing for one setting."""
-    tested = [section for section in bench.sections if section.comparisons[PRIMARY]]
-    if len(tested) < 2:
-        return []
+    """How often each label that was compared in several settings is better or worse than the baseline."""
     sentences = []
     for label in bench.labels[1:]:
-        found = [c for section in tested for c in section.comparisons[PRIMARY] if c.first == label]
-        winners = [
-            c.winner(True, section.alpha)
-            for section in tested
-            for c in section.comparisons[PRIMARY]
-            if c.first == label
-        ]
-        if found:
-            better, worse = winners.count(label), winners.count(bench.baseline)
-            unclear = len(found) - better - worse
-            parts = [f"significantly {word} in {n}" for word, n in (("better", better), ("worse", worse)) if n]
-            parts += [f"not significantly different in {unclear}"] if unclear else []
-            sentences.append(f"{label} against {bench.baseline}, {count(len(found), 'setting')}: {', '.join(parts)}")
+        found = [(s, c) for s in bench.sections for c in s.comparisons[PRIMARY] if c.first == label]
+        winners = [comparison.winner(True, section.alpha) for section, comparison in found]
+        if len(found) < 2:
+            continue
+        counts = {
+            "significantly better in": winners.count(label),
+            "significantly worse in": winners.count(bench.baseline),
+            "not significantly different in": winners.count(None),
+        }
+        parts = ", ".join(f"{words} {number}" for words, number in counts.items() if number)
+        sentences.append(f"{label} against {bench.baseline}, {len(found)} settings: {parts}")
     return sentences
 
 
