@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fewmask.bench.executors import Pool, local_pool
-from fewmask.bench.launch import Outcome, Share
+from fewmask.bench.launch import Outcome, Share, run_job
 from fewmask.bench.notes import BUSY, FAILED, Notes
 from fewmask.bench.run import prepare, run
 from fewmask.bench.status import look
@@ -54,9 +54,8 @@ def comparison(write_suite, tmp_path):
 def do(comparison, call, limit=2):
     heard = []
     with ThreadPoolExecutor(limit) as executor:
-        tally = run(
-            comparison, Pool(executor, limit, Share(), call=call), lambda job, outcome, tally: heard.append(job)
-        )
+        pool = Pool(executor, limit, Share(), call=call)
+        tally = run(comparison, pool, lambda job, outcome, tally: heard.append((job, outcome and outcome.status)))
     return tally, heard
 
 
@@ -64,7 +63,9 @@ def test_each_job_once_and_only_what_is_missing(comparison):
     first = comparison()
     call = Pretend()
     tally, heard = do(first, call)
-    assert sorted(call.calls) == sorted(job.folder.name for job in first.jobs) and len(heard) == len(tally.done) == 4
+    assert sorted(call.calls) == sorted(job.folder.name for job in first.jobs) and len(tally.done) == 4
+    assert sorted(str(job.place) for job, what in heard if what is None) == sorted(str(job.place) for job in first.jobs)
+    assert [job for job, what in heard if what == "done"] == tally.done
     again = Pretend()
     assert do(comparison(), again)[0].done == [] and again.calls == []
     more = Pretend()
@@ -100,15 +101,16 @@ def test_runs_whose_first_failed_are_told(comparison):
     tally, heard = do(comparison(methods), call)
     errors = {job.folder.name: error for job, error in tally.failed.items()}
     assert errors[f"{CO}-seed1"] == f"it starts from blobs/2/{CO}-seed0, which failed"
-    assert len(call.calls) == 3 and len(heard) == 4
+    assert len(call.calls) == 3 and [what for _, what in heard].count("failed") == 2
 
 
 def test_a_job_that_another_process_does_is_asked_for_again(comparison, monkeypatch):
     monkeypatch.setattr("fewmask.bench.run.PATIENCE", 0.1)
     answers = [Outcome("busy"), Outcome("busy"), Outcome("done")]
     call = Pretend(supervised_seed0=lambda stop: answers.pop(0))
-    tally, _ = do(comparison(), call)
+    tally, heard = do(comparison(), call)
     assert len(tally.done) == 4 and call.calls.count("supervised-seed0") == 3
+    assert [what for job, what in heard if str(job.place) == "blobs/2/supervised-seed0"] == [None, "busy", "done"]
 
 
 def test_an_executor_that_refuses(comparison):
@@ -127,6 +129,7 @@ def test_two_processes_do_not_do_one_job(comparison):
     made.order(job).write()
     with locked(job.notes):
         assert attend(job.notes) == BUSY and not job.folder.exists()
+        assert run_job(str(job.notes), 1, Share(), "nowhere") == Outcome("busy")
     (job.folder / "predictions").mkdir(parents=True)
     (job.folder / "predictions/summary.json").write_text("{}")
     assert attend(job.notes) == 0 and not (job.folder / "config.yaml").exists(), "the other one has done it meanwhile"

@@ -17,12 +17,12 @@ VERBS = (
     "predict",
     "evaluate",
     "report",
+    "bench",
     "export",
     "methods",
     "datasets",
     "networks",
     "doctor",
-    "bench",
 )
 HEAVY = ("torch", "monai", "scipy", "nibabel", "SimpleITK", "matplotlib", "lightning_fabric")
 

@@ -35,7 +35,7 @@ class Pool:
         share: of a machine that each has.
         gpus: ids that are dealt out, an id as often as jobs may share it; None: the executor's machines see to that.
         at_once: jobs that run at the same time, as far as one knows; for estimates.
-        call: in place of `run_job`.
+        call: None: `run_job`.
         queued: whether jobs may stand in a queue, from which they must be taken when the work is to end.
     """
 
@@ -47,10 +47,10 @@ class Pool:
         gpus: list[str] | None = None,
         *,
         at_once: int | None = None,
-        call: Callable[..., Outcome] = run_job,
+        call: Callable[..., Outcome] | None = None,
         queued: bool = False,
     ) -> None:
-        self.executor, self.limit, self.share, self.call, self.queued = executor, limit, share, call, queued
+        self.executor, self.limit, self.share, self.call, self.queued = executor, limit, share, call or run_job, queued
         self.at_once = at_once or limit
         self._free = gpus
         self._kinds = len(set(gpus or ()))

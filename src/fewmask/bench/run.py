@@ -25,6 +25,8 @@ from fewmask.errors import ConfigError
 from fewmask.files import make_folder, write_text
 from fewmask.locks import locked
 
+Hear = Callable[[Job, Outcome | None, "Tally"], None]
+"""Is told when a job was handed over (no outcome), when another process turns out to be at it, and when it has ended."""
 POLL = 0.5  # seconds
 PATIENCE = 3.0  # seconds before a job that another process does is asked for again
 
@@ -131,13 +133,13 @@ def _text(suite: Suite) -> str:
     return yaml.safe_dump(suite.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
-def run(comparison: Comparison, pool: Pool, hear: Callable[[Job, Outcome, Tally], None]) -> Tally:
+def run(comparison: Comparison, pool: Pool, hear: Hear) -> Tally:
     """Do what is missing. A failure does not stop the others; a signal lets what runs save a checkpoint and ends.
 
     Args:
         comparison: ready to run.
         pool: where.
-        hear: called when a job has ended.
+        hear: what becomes of the jobs.
     """
     with _stop_file(comparison.output) as stop, Interruption() as interruption:
         return _Work(comparison, pool, hear, stop).until_done(interruption)
@@ -155,13 +157,12 @@ def _stop_file(output: Path) -> Iterator[Path]:
 
 
 class _Work:
-    def __init__(
-        self, comparison: Comparison, pool: Pool, hear: Callable[[Job, Outcome, Tally], None], stop: Path
-    ) -> None:
+    def __init__(self, comparison: Comparison, pool: Pool, hear: Hear, stop: Path) -> None:
         self.comparison, self.pool, self.hear, self.stop = comparison, pool, hear, stop
         self.tally = Tally()
         self.waiting = dict.fromkeys(comparison.missing, 0.0)  # and the time from which on to try
         self.running: dict[Future[Outcome], Job] = {}
+        self.elsewhere: set[Job] = set()
         self.by_folder: Mapping[Path, Job] = {job.folder.resolve(): job for job in comparison.jobs}
 
     def until_done(self, interruption: Interruption) -> Tally:
@@ -195,7 +196,8 @@ class _Work:
             self.end(job, Outcome("failed", _sentence(error)))
             return
         if future is not None:
-            del self.waiting[job]
+            if not self.waiting.pop(job):  # else it is asked for again
+                self.hear(job, None, self.tally)
             self.running[future] = job
 
     def collect(self) -> None:
@@ -208,6 +210,9 @@ class _Work:
             self.pool.release(future)
             outcome = _outcome(future)
             if outcome.status == "busy" and not self.tally.stopped:
+                if job not in self.elsewhere:
+                    self.hear(job, outcome, self.tally)
+                self.elsewhere.add(job)
                 self.waiting[job] = time.monotonic() + PATIENCE
             elif outcome.status in ("done", "failed"):
                 self.end(job, outcome)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from fewmask import __version__
 from fewmask.cli import (
@@ -28,7 +29,19 @@ from fewmask.cli import (
 )
 from fewmask.cli.console import STATE
 
+
+class _InOrder(TyperGroup):
+    """Verbs in the order of the work; typer puts verbs of verbs last."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names."""
+        names = super().list_commands(ctx)
+        names.remove("bench")
+        return [name for known in names for name in ((known, "bench") if known == "report" else (known,))]
+
+
 app = typer.Typer(
+    cls=_InOrder,
     help="Few masks, many scans: train medical-image segmentation from a handful of labelled scans and all the unlabelled ones.",
     no_args_is_help=True,
     add_completion=False,

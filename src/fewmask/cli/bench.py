@@ -123,15 +123,21 @@ def _pool(
     return lambda: local_pool(jobs, threads)
 
 
-def _teller(comparison: Comparison, pool: Pool) -> Callable[[Job, Outcome, Tally], None]:
-    """Says a line when a run has ended."""
+def _teller(comparison: Comparison, pool: Pool) -> Callable[[Job, Outcome | None, Tally], None]:
+    """Says a line when a run begins and when it has ended."""
     from fewmask.bench.notes import Notes
     from fewmask.bench.status import look, time_left
     from fewmask.files import read_json
 
     before = len(comparison.jobs) - len(comparison.missing)
 
-    def tell(job: Job, outcome: Outcome, tally: Tally) -> None:
+    def tell(job: Job, outcome: Outcome | None, tally: Tally) -> None:
+        if outcome is None:
+            say(f"{job.place} begins", style="dim")
+            return
+        if outcome.status == "busy":
+            say(f"{job.place}: another process is at it; waiting for its end", style="dim")
+            return
         left = time_left(look(comparison.jobs, compare=False), pool.at_once)
         number = f"[{before + len(tally.done) + len(tally.failed)}/{len(comparison.jobs)}] {job.place}"
         if outcome.status == "failed":
