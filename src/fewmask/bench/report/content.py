@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -42,6 +43,7 @@ class Section:
 
     Attributes:
         heading: the setting in words.
+        data: the suite's name for the data set.
         setting: what the runs share.
         scores: by metric; labels in the order of the report.
         by_class: Dice by class, where there are several.
@@ -53,6 +55,7 @@ class Section:
     """
 
     heading: str
+    data: str
     setting: Setting
     scores: Mapping[str, CaseScores]
     by_class: Mapping[str, CaseScores]
@@ -197,8 +200,8 @@ def read_bench(
     labels = (chosen, *(name for name in names if name != chosen))
     by_path = {run.path: run.label for run in scored}
     sections = tuple(
-        replace(_section(heading, paths, by_path, labels), level=level, alpha=alpha, columns=metrics)
-        for heading, paths in _groups(scored)
+        replace(_section(heading, name, paths, by_path, labels), level=level, alpha=alpha, columns=metrics)
+        for heading, name, paths in _groups(scored)
     )
     late = [run for run in runs if run not in scored]
     told = [*remarks, *_unscored(late, len(runs)), *(text for section in sections for text in _of_section(section))]
@@ -210,17 +213,17 @@ def _is_scored(path: Path) -> bool:
     return any((folder / "summary.json").is_file() for folder in (run.predictions, run.path))
 
 
-def _groups(runs: Sequence[BenchRun]) -> Iterator[tuple[str, list[Path]]]:
-    """Headings and run folders of what can be compared; where a data set is there twice, the suite's name for it comes first."""
+def _groups(runs: Sequence[BenchRun]) -> Iterator[tuple[str, str, list[Path]]]:
+    """Heading, the suite's name of the data set, and run folders that can be compared; the name opens the heading where two are alike."""
     names = list(dict.fromkeys(run.data for run in runs))
     groups = {name: group_runs([run.path for run in runs if run.data == name]) for name in names}
     for name, found in groups.items():
         for setting, paths in found.items():
             twice = sum(setting.dataset in {other.dataset for other in group} for group in groups.values()) > 1
-            yield (f"{name}: {setting}" if twice else str(setting)), paths
+            yield (f"{name}: {setting}" if twice else str(setting)), name, paths
 
 
-def _section(heading: str, paths: list[Path], by_path: Mapping[Path, str], labels: Sequence[str]) -> Section:
+def _section(heading: str, data: str, paths: list[Path], by_path: Mapping[Path, str], labels: Sequence[str]) -> Section:
     paths = sorted(paths, key=lambda path: labels.index(by_path[path]))
     names = [by_path[path] for path in paths]
     scores = collect_all(paths, labels=names)
@@ -229,16 +232,21 @@ def _section(heading: str, paths: list[Path], by_path: Mapping[Path, str], label
         runs.setdefault(label, []).append(replace(read_run(path.resolve(), label, labels.index(label)), path=path))
     for found in runs.values():
         found.sort(key=lambda run: run.experiment.train.seed)
-    first = runs[names[0]][0].scores
-    classes = tuple(first.classes) if first else ()
-    by_class = (
-        {name: collect_all(paths, (PRIMARY,), name, names)[PRIMARY] for name in classes} if len(classes) > 1 else {}
-    )
     baseline = labels[0] if labels[0] in names else None
     whole = {label: tuple(found) for label, found in runs.items()}
     setting = scores[PRIMARY].setting
     assert setting is not None
-    return Section(heading, setting, scores, by_class, whole, baseline)
+    return Section(heading, data, setting, scores, _by_class(paths, names, runs[names[0]][0]), whole, baseline)
+
+
+def _by_class(paths: Sequence[Path], names: Sequence[str], run: Run) -> dict[str, CaseScores]:
+    """Dice of each class, where there are several; a class that some run has in no case is left out."""
+    classes = tuple(run.scores.classes) if run.scores else ()
+    found = {}
+    for name in classes if len(classes) > 1 else ():
+        with contextlib.suppress(DataError):
+            found[name] = collect_all(paths, (PRIMARY,), name, names)[PRIMARY]
+    return found
 
 
 def _title(sections: Sequence[Section]) -> str:

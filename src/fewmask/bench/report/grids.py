@@ -180,4 +180,8 @@ def setting_grid(section: Section) -> Grid | None:
         )
     if all(row[2].text == NOTHING for row in rows):
         return None
-    return Grid(f"{section.heading}: settings that tell the runs apart", ("label", "method", "settings"), tuple(rows))
+    return Grid(
+        f"{section.heading}: settings that tell the runs apart, of the first seed",
+        ("label", "method", "settings"),
+        tuple(rows),
+    )

@@ -147,9 +147,9 @@ ABOUT_COST = (
 
 def _efficiency(bench: Bench) -> list[Plot]:
     """A plot for each data set and protocol with several numbers of labels, where all have the same test cases."""
-    groups: dict[tuple[str, str, tuple[str, ...]], list[Section]] = {}
+    groups: dict[tuple[str, str, str, tuple[str, ...]], list[Section]] = {}
     for section in bench.sections:
-        key = section.setting.dataset, section.setting.protocol, section.scores[PRIMARY].cases
+        key = section.data, section.setting.dataset, section.setting.protocol, section.scores[PRIMARY].cases
         groups.setdefault(key, []).append(section)
     several = [found for found in groups.values() if len({section.setting.labelled for section in found}) > 1]
     plots = [
