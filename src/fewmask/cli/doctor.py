@@ -11,7 +11,7 @@ from fewmask.cli.options import JsonOption
 
 
 def doctor(as_json: JsonOption = False) -> None:
-    """Print versions, GPU and memory: what to send with a question."""
+    """Print versions, GPU and memory, to send with a question."""
     from rich.table import Table
 
     from fewmask.run_folder import environment
