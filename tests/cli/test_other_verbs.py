@@ -16,6 +16,8 @@ VERBS = (
     "train",
     "predict",
     "evaluate",
+    "rank",
+    "pseudo-label",
     "report",
     "bench",
     "export",
