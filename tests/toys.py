@@ -24,7 +24,7 @@ CHEAP = {
     "bcp": {"pretrain_iterations": 6},
     "cct": {"perturbations": ["noise", "dropout"]},  # of a feature map of one voxel attention drops all
     # Dice of plain sums falls slowly from where a network starts.
-    **{name: {"ce_weight": 0.5} for name in ("mc-net", "mc-net-plus")},
+    **{name: {"ce_weight": 0.5} for name in ("mc-net", "mc-net-plus", "ss-net")},
     "diffusion-co-training": {"rounds": {"count": 1}},
     "sassnet": {"discriminator_width": 4},
     "semigda": {

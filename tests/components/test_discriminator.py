@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from fewmask.components.discriminator import Discriminator, in_eval_mode
+from fewmask.components.batch_statistics import in_eval_mode
+from fewmask.components.discriminator import Discriminator
 
 
 def test_the_published_size():

@@ -11,6 +11,7 @@ import torch
 from fewmask.config import MethodSection, NetworkConfig
 from fewmask.errors import ConfigError
 from fewmask.methods import Progress, build_method
+from fewmask.methods.ml_rpl import learn_from_surer, reliability
 from fewmask.methods.urpc import rectified
 from toys import small_batch, small_network, small_task
 
@@ -213,3 +214,75 @@ def test_the_decoders_of_mc_net_are_a_setting():
     np.testing.assert_allclose(method.predictor().eval()(image).detach().numpy(), np.mean(maps, axis=0), atol=1e-6)
     with pytest.raises(ConfigError, match="cubic upsampling exists for 2D images only"):
         build("mc-net", 3, decoders=["linear", "cubic"])
+
+
+# ------------------------------------------------------------------------------------------------------------ ml-rpl
+
+
+def test_the_reliability_by_hand():
+    """Two voxels a class: features (2, 0), (1, 1) labelled 0 and (0, 1), (0, 3) labelled 1, so q_0 ~ (3, 1), q_1 = (0, 1)."""
+    features = torch.tensor([[[2.0, 1.0, 0.0, 0.0], [0.0, 1.0, 1.0, 3.0]]])
+    p = torch.tensor([[[0.9, 0.6, 0.2, 0.1], [0.1, 0.4, 0.8, 0.9]]])
+    to_first = [3 / math.sqrt(10), 4 / math.sqrt(20), 1 / math.sqrt(10), 1 / math.sqrt(10)]
+    to_second = [0.0, 1 / math.sqrt(2), 1.0, 1.0]
+    wanted = [
+        1 - ((a - x) ** 2 + (b - y) ** 2) / 2
+        for a, b, x, y in zip(to_first, to_second, p[0, 0].tolist(), p[0, 1].tolist(), strict=True)
+    ]
+    torch.testing.assert_close(reliability(features, p)[0], torch.tensor(wanted))
+
+
+def test_an_absent_class_is_like_nothing():
+    features, p = torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[0.9, 0.8], [0.1, 0.2]]])
+    wanted = [1 - (0.1**2 + 0.1**2) / 2, 1 - (0.2**2 + 0.2**2) / 2]
+    torch.testing.assert_close(reliability(features, p)[0], torch.tensor(wanted))
+
+
+def test_prototypes_belong_to_one_image():
+    torch.manual_seed(0)
+    features, p = torch.rand(2, 4, 6, 5), torch.rand(2, 3, 6, 5).softmax(1)
+    both = reliability(features, p)
+    for n in range(2):
+        torch.testing.assert_close(both[n : n + 1], reliability(features[n : n + 1], p[n : n + 1]))
+    assert (both >= 0).all() and (both <= 1).all()
+
+
+def test_only_the_surer_one_is_heard():
+    """Logits (0, z): |z| of 1, 3, 2 against 2, 1, 2: the first voxel alone has a surer teacher; the third is a tie."""
+    student, teacher = (torch.stack([torch.zeros(3), torch.tensor(z)])[None] for z in ([1.0, 3, 2], [-2.0, 1, 2]))
+    trust = torch.tensor([[0.5, 0.9, 0.9]])
+    wanted = 0.5 * math.log(1 + math.e)  # the teacher's label is 0
+    assert learn_from_surer(student, teacher, trust).item() == pytest.approx(wanted, rel=1e-5)
+    assert learn_from_surer(teacher.neg(), teacher, trust) == 0, "as sure as the student: nobody learns"
+
+
+@pytest.mark.parametrize("include_labelled", [True, False])
+def test_ml_rpl(include_labelled):
+    method = build(
+        "ml-rpl", consistency=CONSTANT, decoders=["transposed", "nearest"], include_labelled=include_labelled
+    )
+    batch, start = small_batch(method.task), 0 if include_labelled else 2
+    output = method.network.forward_all(batch.images)
+    maps = [softmax(logits) for logits in output.logits]
+    known = 0.5 * sum(plain_dice(p[:2], batch.labels) for p in maps)
+    mutual = 0.0
+    for i, j in ((0, 1), (1, 0)):
+        mine, theirs = maps[i][start:], maps[j][start:]
+        doubts = [-(p * np.log(p + 1e-6)).sum(1) for p in (mine, theirs)]
+        mask = doubts[0] > doubts[1]
+        tap = output.taps["last" if j == 0 else "last.1"][start:]
+        trust = reliability(tap, torch.from_numpy(theirs).float()).detach().numpy()
+        ce = -np.log(np.take_along_axis(mine, theirs.argmax(1)[:, None], 1)[:, 0])
+        mutual += (trust * mask * ce).sum() / (mask.sum() + 1e-6)
+        assert 0 < mask.mean() < 1
+    step = method(batch, END)
+    assert step.logs["consistency"].item() == pytest.approx(mutual, rel=1e-4)
+    assert step.loss.item() == pytest.approx(known + 0.7 * mutual, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("decoders", "size"), [(["transposed", "nearest"], 12_347_716), (["transposed", "linear", "nearest"], 15_246_566)]
+)
+def test_published_sizes_of_ml_rpl(decoders, size):
+    method = build_method(small_task(3), MethodSection(name="ml-rpl", decoders=decoders), NetworkConfig())
+    assert sum(p.numel() for p in method.parameters()) == size

@@ -1,4 +1,4 @@
-"""Passes in train mode that leave no trace in batch norm."""
+"""Passes in train mode that leave no trace in batch norm, and passes in eval mode in the midst of a training."""
 
 from __future__ import annotations
 
@@ -21,3 +21,16 @@ def untracked(*modules: nn.Module) -> Iterator[None]:
     finally:
         for norm, tracks in zip(norms, before, strict=True):
             norm.track_running_stats = tracks
+
+
+@contextmanager
+def in_eval_mode(*modules: nn.Module) -> Iterator[None]:
+    """Modules without dropout and with batch norm's running statistics, for a while; then in the mode that each part had."""
+    before = [(part, part.training) for module in modules for part in module.modules()]
+    try:
+        for module in modules:
+            module.eval()
+        yield
+    finally:
+        for part, training in before:
+            part.training = training

@@ -25,18 +25,18 @@ class Pairs(NamedTuple):
 
 
 class ProjectionHead(nn.Module):
-    """Linear, layer norm, ReLU, linear: feature vectors ``(n, features)`` to ``(n, size)``.
+    """Linear, norm, ReLU, linear: feature vectors ``(n, features)`` to ``(n, size)``.
 
     Args:
         features: of the network.
         size: of the projected vectors.
+        batch_norm: over the vectors; else layer norm.
     """
 
-    def __init__(self, features: int, size: int) -> None:
+    def __init__(self, features: int, size: int, *, batch_norm: bool = False) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(features, size), nn.LayerNorm(size), nn.ReLU(inplace=True), nn.Linear(size, size)
-        )
+        norm = nn.BatchNorm1d(size) if batch_norm else nn.LayerNorm(size)
+        self.layers = nn.Sequential(nn.Linear(features, size), norm, nn.ReLU(inplace=True), nn.Linear(size, size))
 
     def forward(self, rows: Tensor) -> Tensor:
         """Projected vectors."""

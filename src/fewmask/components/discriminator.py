@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -43,16 +40,3 @@ class Discriminator(nn.Module):
             x = layer(self.dropout(F.leaky_relu(x, 0.2)))
         logits: Tensor = self.output(F.leaky_relu(x, 0.2).flatten(2).mean(2))
         return logits
-
-
-@contextmanager
-def in_eval_mode(*modules: nn.Module) -> Iterator[None]:
-    """Modules without dropout and with batch norm's running statistics, for a while; then in the mode that each part had."""
-    before = [(part, part.training) for module in modules for part in module.modules()]
-    try:
-        for module in modules:
-            module.eval()
-        yield
-    finally:
-        for part, training in before:
-            part.training = training

@@ -228,6 +228,13 @@ class Method(nn.Module):
         ce, dice = supervised_loss(logits, labels, background=config.dice_background, squared=config.dice_squared)
         return Step(config.ce_weight * ce + config.dice_weight * dice, {"ce": ce.detach(), "dice_loss": dice.detach()})
 
+    def supervised_all(self, outputs: Sequence[Tensor], labels: Tensor) -> Step:
+        """The sum of the supervised losses of several decoders or heads; the logs of all but the first bear their number."""
+        step = self.supervised(outputs[0], labels)
+        for number, logits in enumerate(outputs[1:], start=1):
+            step.join(self.supervised(logits, labels), str(number))
+        return step
+
 
 class SoftmaxPredictor(nn.Module):
     """Mean softmax of one or several networks: the usual `Method.predictor`."""

@@ -75,11 +75,9 @@ class CrossConsistencyTraining(Method):
         features = self.network.encode(batch.images)
         main = self.network.decode(features).logits[0].float()
         others = [self._decode(features, number, kind) for number, kind in enumerate(config.perturbations, start=1)]
-        step = self.supervised(main, batch.labels)
-        if config.supervise == "all":
-            for number, other in enumerate(others, start=1):
-                step.join(self.supervised(other, batch.labels), str(number))
-            step.loss = step.loss / (1 + len(others))
+        judged = [main, *others] if config.supervise == "all" else [main]
+        step = self.supervised_all(judged, batch.labels)
+        step.loss = step.loss / len(judged)
         target = main[count:].softmax(1)
         target = target.detach() if config.detach_main else target
         apart = torch.stack([(target - other[count:].softmax(1)).square().mean() for other in others]).mean()

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field
-from torch import nn
+from torch import Tensor
 
-from fewmask.components.mutual import DecoderPredictor, mutual_loss, sharpen
-from fewmask.components.ramps import RampConfig
-from fewmask.data.batch import Batch
-from fewmask.methods.base import Method, MethodConfig, Progress, SoftmaxPredictor, Step, register
-
-UpStep = Literal["transposed", "linear", "nearest", "cubic"]
+from fewmask.components.mutual import mutual_loss, sharpen
+from fewmask.methods.base import Step, register
+from fewmask.methods.decoders import DecodersConfig, DecodersMethod
+from fewmask.networks import NetworkOutput
+from fewmask.networks.blocks import UpStep
 
 
 @register("mc-net")
-class MutualConsistency(Method):
+class MutualConsistency(DecodersMethod):
     """Mutual consistency network (Wu, Xu, Ge, Cai & Zhang, MICCAI 2021).
 
     One encoder, decoders ``k`` that differ in their up-step alone. Where they differ the network is uncertain, and each is drawn to the
@@ -29,54 +28,23 @@ class MutualConsistency(Method):
     (``as_released``): the target comes to meet the prediction, near ``p = 1/2`` with ``1 / T`` times its gradient.
     """
 
-    class Config(MethodConfig):
+    class Config(DecodersConfig):
         """Published values for the left atrium."""
 
-        ce_weight: float = Field(0.0, ge=0, description="weight of the cross-entropy on labelled patches")
-        dice_squared: bool = Field(False, description="squares in the Dice loss's denominator; false: plain sums")
-        dice_background: bool = Field(False, description="average the Dice loss over all classes")
-        consistency: RampConfig = Field(
-            RampConfig(weight=1.0), description="lambda(i), the weight of the consistency between decoders"
-        )
         temperature: float = Field(0.1, gt=0, description="T, sharpens the targets")
-        decoders: list[UpStep] | None = Field(
-            None, min_length=2, description="up-step of each; none: transposed and linear, in 2D linear first"
-        )
-        include_labelled: bool = Field(True, description="consistency on labelled patches too, as published")
         detach_targets: bool = Field(True, description="no gradient through the sharpened predictions")
-        predict_with: Literal["first", "mean"] = Field("first", description="the first decoder, or the mean of all")
         as_released: bool = Field(False, description="gradient through the sharpened predictions, too")
 
     config: Config
     released: ClassVar[dict[str, bool]] = {"detach_targets": False}
     default_decoders: ClassVar[dict[int, list[UpStep]]] = {2: ["linear", "transposed"], 3: ["transposed", "linear"]}
-    family = "multi-decoder"
     year = 2021
     networks = "1 with 2 decoders"
     cost = 3.3
     idea = "two decoders with unlike up-steps learn from each other's sharpened predictions"
 
-    def build(self) -> None:
-        """One encoder and the decoders."""
-        decoders = self.config.decoders or self.default_decoders[self.task.spatial_dims]
-        self.network = self.build_network(decoders=decoders)
-
-    def forward(self, batch: Batch, progress: Progress) -> Step:
-        """The decoders' supervised losses plus the ramped mutual consistency."""
-        config, count = self.config, len(batch.labels)
-        images = batch.images if config.consistency.weight else batch.labelled
-        decoders = [logits.float() for logits in self.network.forward_all(images).logits]
-        step = self.supervised(decoders[0], batch.labels)
-        for number, logits in enumerate(decoders[1:], start=1):
-            step.join(self.supervised(logits, batch.labels), str(number))
-        if config.consistency.weight:
-            maps = [logits[0 if config.include_labelled else count :].softmax(1) for logits in decoders]
-            targets = [sharpen(p.detach() if config.detach_targets else p, config.temperature) for p in maps]
-            step.add("consistency", mutual_loss(maps, targets), config.consistency.at(progress))
-            found = [logits[count:].argmax(1) for logits in decoders[:2]]
-            step.logs["agreement"] = (found[0] == found[1]).float().mean()
-        return step
-
-    def predictor(self) -> nn.Module:
-        """The first decoder, or the mean of all, as configured."""
-        return SoftmaxPredictor(self.network) if self.config.predict_with == "first" else DecoderPredictor(self.network)
+    def agree(self, output: NetworkOutput, start: int, step: Step) -> Tensor:
+        """Every decoder against every other one's sharpened prediction."""
+        maps = [logits[start:].softmax(1) for logits in output.logits]
+        sources = [p.detach() for p in maps] if self.config.detach_targets else maps
+        return mutual_loss(maps, [sharpen(p, self.config.temperature) for p in sources])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from fewmask.methods.base import register
-from fewmask.methods.mc_net import MutualConsistency, UpStep
+from fewmask.methods.mc_net import MutualConsistency
+from fewmask.networks.blocks import UpStep
 
 
 @register("mc-net-plus")

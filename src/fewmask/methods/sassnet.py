@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
-from fewmask.components.discriminator import Discriminator, in_eval_mode
+from fewmask.components.batch_statistics import in_eval_mode
+from fewmask.components.discriminator import Discriminator
 from fewmask.components.dual_task import DualTaskNetwork, distances_of
 from fewmask.components.ramps import RampConfig
 from fewmask.data.batch import Batch

@@ -54,9 +54,7 @@ class PyramidConsistency(Method):
     def forward(self, batch: Batch, progress: Progress) -> Step:
         """The mean supervised loss of the scales plus the ramped consistency."""
         scales, count = [one.float() for one in self.network.forward_all(batch.images).logits], len(batch.labels)
-        step = self.supervised(scales[0], batch.labels)
-        for number, logits in enumerate(scales[1:], start=1):
-            step.join(self.supervised(logits, batch.labels), f"1/{2**number}")
+        step = self.supervised_all(scales, batch.labels)
         step.loss = step.loss / len(scales)
         uniform = self.config.blend / self.task.num_classes
         blended = [(1 - self.config.blend) * logits[count:].softmax(1) + uniform for logits in scales]

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from fewmask.components.virtual_adversarial import adversarial_direction, overlap_loss
+
+
+def test_the_overlap_of_all_channels_together_by_hand():
+    """p = (.6, .4) and (.2, .8), q = (1, 0) and (0, 1): sum p q = 1.4, sums 2 and 2; squares per class: .4, .68 and 1."""
+    p = torch.tensor([[[0.6, 0.2], [0.4, 0.8]]])
+    q = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+    assert overlap_loss(p, q, squared=False).item() == pytest.approx(1 - 2.8 / 4, abs=1e-5)
+    first, second = 1 - 1.2 / (0.4 + 1), 1 - 1.6 / (0.8 + 1)
+    assert overlap_loss(p, q, squared=True).item() == pytest.approx((first + second) / 2, abs=1e-4)
+
+
+class Linear(nn.Module):
+    """Logits (0, w x) of one-channel images."""
+
+    def __init__(self, w):
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(w))
+
+    def forward(self, image):
+        return torch.cat([torch.zeros_like(image), self.w * image], 1)
+
+
+def test_the_direction_of_a_linear_network_in_float64():
+    """g = dD/dd at x + probe d; the random d is the same, so the gradient can be had by differences."""
+    network, x = Linear(1.5), torch.tensor([[[0.3, -0.2, 0.9]], [[1.0, 0.4, -0.7]]])
+    target = network(x).softmax(1)
+    torch.manual_seed(4)
+    found = adversarial_direction(network, x, target, probe=2.0)
+    torch.manual_seed(4)
+    start = torch.rand(2, 1, 3) - 0.5
+    start = (start / start.flatten(1).norm(dim=1).reshape(2, 1, 1)).double()
+
+    def apart(change):
+        p = torch.sigmoid(1.5 * (x.double() + 2.0 * change))
+        q = torch.sigmoid(1.5 * x.double())
+        return 1 - 2 * (p * q + (1 - p) * (1 - q)).sum() / (6 + 6)
+
+    wanted = torch.zeros_like(start)
+    for place in [(n, 0, v) for n in range(2) for v in range(3)]:
+        step = torch.zeros_like(start)
+        step[place] = 1e-5
+        wanted[place] = (apart(start + step) - apart(start - step)) / 2e-5
+    wanted = wanted / wanted.flatten(1).norm(dim=1).reshape(2, 1, 1)
+    torch.testing.assert_close(found.double(), wanted, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(found.flatten(1).norm(dim=1), torch.ones(2))
+    assert network.w.grad is None
+
+
+def test_it_changes_the_prediction_more_than_a_random_step():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 2, 3, padding=1))
+    images = torch.randn(2, 1, 16, 16)
+    statistics = network[1].running_mean.clone()
+    with torch.no_grad():
+        target = network.eval()(images).softmax(1)
+    with torch.no_grad():  # as within a validation
+        found = adversarial_direction(network.train(), images, target)
+    assert torch.equal(network[1].running_mean, statistics)
+    network.eval()
+    random = torch.randn_like(images)
+    random = random / random.flatten(1).norm(dim=1).reshape(2, 1, 1, 1)
+    changes = [(network(images + 3 * step).softmax(1) - target).square().mean() for step in (found, random)]
+    assert changes[0] > 2 * changes[1]
