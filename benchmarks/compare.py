@@ -6,6 +6,9 @@
 Every method sees the same split, the same labelled patches and the same number of iterations under a seed. A run that is done is not
 done again and one that was stopped continues, so the work can be spread over processes that share OUT by giving each some of the methods
 or seeds, and the table printed at the end by a call that names them all.
+
+`fewmask bench run` does this for whole suites, on several machines, with tests and a report; this is what the ablation scripts build on. A
+folder METHOD-seedN from here can be moved to where a suite wants it, and counts as done if its settings are the suite's.
 """
 
 from __future__ import annotations

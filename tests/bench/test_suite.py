@@ -80,6 +80,14 @@ def test_names_of_data_and_output(write_suite, tmp_path):
         open_suite("smok")
 
 
+def test_some_of_the_data_sets():
+    suite = find_suite("ciampi-2d")
+    assert list(suite.only(["ph2"]).data) == ["ph2"] and suite.only([]) == suite
+    assert {job.place.data for job in expand(suite.only(["ph2", "glas"]), Path("out"))} == {"ph2", "glas"}
+    with pytest.raises(ConfigError, match="did you mean 'ph2'"):
+        suite.only(["ph3"])
+
+
 def test_dotted_keys():
     assert nested({"a.b": 1, "a.c.d": 2, "e": [3]}) == {"a": {"b": 1, "c": {"d": 2}}, "e": [3]}
 

@@ -7,6 +7,7 @@ import yaml
 from fewmask.bench.launch import Outcome
 from fewmask.bench.notes import LOG, Notes
 from fewmask.bench.work import attend
+from fewmask.cli import bench
 
 BROKEN = {"name": "supervised", "label": "broken", "set": {"sampling.patch_size": [16, 16, 16]}}
 SUITE = {
@@ -78,3 +79,10 @@ def test_bench_suites(cli):
     assert "smoke" in cli("bench", "suites").out
     assert {suite["name"] for suite in json.loads(cli("bench", "suites", "--json").out)} >= {"smoke", "la-cpu"}
     assert "did you mean 'smoke'" in cli("bench", "run", "smoek").err
+
+
+def test_folders_of_data_sets():
+    pairs = {"heart=a/b": ("heart", "a/b"), "a/b": ("", "a/b"), "a/b=c": ("", "a/b=c"), "x=a=b": ("x", "a=b")}
+    assert {text: next(iter(bench._folders([text]).items())) for text in pairs} == {
+        text: (name, Path(folder)) for text, (name, folder) in pairs.items()
+    }

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -198,6 +198,18 @@ class Suite(Section):
             if name not in known:
                 raise ValueError(f"there is no metric {name!r}: {nearest(name, known)}")
         return self
+
+    def only(self, names: Sequence[str]) -> Suite:
+        """The same on some of its data sets; none named: on all.
+
+        Raises:
+            ConfigError: the suite has no data set of that name.
+        """
+        for name in names:
+            if name not in self.data:
+                raise ConfigError(f"suite {self.name} has no data set {name!r}: {nearest(name, self.data)}")
+        data = {name: one for name, one in self.data.items() if name in names or not names}
+        return self.model_copy(update={"data": data})
 
     def with_data(self, folders: Mapping[str, Path]) -> Suite:
         """The same with folders of data sets.

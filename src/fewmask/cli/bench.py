@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -46,6 +47,9 @@ def run(
             help="Dataset folder of one of the suite's data sets; NAME= can go where there is one.",
         ),
     ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Only this one of the suite's data sets; repeatable.")
+    ] = None,
     output: OutputOption = None,
     executor: Annotated[
         Literal["local", "slurm", "dask"],
@@ -86,6 +90,7 @@ def run(
     from fewmask.bench.suite import open_suite
 
     chosen, folder = open_suite(suite, output)
+    chosen = chosen.only(only or [])
     pool = _pool(executor, folder, jobs, threads, address, slurm or [])
     comparison = prepare(chosen.with_data(_folders(data or [])), folder, store)
     missing = comparison.missing
@@ -102,8 +107,8 @@ def run(
 
 def _folders(data: list[str]) -> dict[str, Path]:
     """``NAME=FOLDER`` or ``FOLDER``, whose name is empty."""
-    pairs = [text.partition("=") if "=" in text else ("", "=", text) for text in data]
-    return {name: Path(folder) for name, _, folder in pairs}
+    named = [re.fullmatch(r"(?:([\w.+-]+)=)?(.+)", text, re.DOTALL) for text in data]
+    return {found[1] or "": Path(found[2]) for found in named if found}
 
 
 def _pool(
