@@ -168,7 +168,7 @@ class TrainConfig(Section):
     checkpoint_every: int = Field(200, ge=1, description="iterations between two checkpoints")
     log_every: int = Field(10, ge=1, description="iterations between two rows of metrics.csv")
     loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = Field(
-        default=(), description="beside metrics.csv, in the run folder; [mlflow, wandb] needs fewmask[mlflow,wandb]"
+        (), description="rows also for tensorboard, mlflow and wandb, in the run folder; each needs its extra"
     )
 
     @model_validator(mode="before")

@@ -43,6 +43,8 @@ CHAIN = """
         ["train", "blobs", "--output", "run", "--method", "ua-mt", "--labelled", "2", "--val", "1", *tiny],
         ["predict", "run", "blobs/imagesTs", "run/predictions", "--uncertainty"],
         ["evaluate", "run/predictions", "blobs/labelsTs"],
+        ["rank", "run", "blobs"],
+        ["pseudo-label", "run", "blobs", "pseudo"],
         ["report", "run"],
         ["export", "run", "model.pt2"],
         ["doctor"],
@@ -74,7 +76,7 @@ def test_check_train_predict_score_report_and_export_stay_on_the_machine(tmp_pat
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=400,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
