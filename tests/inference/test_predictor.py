@@ -80,6 +80,21 @@ def test_slab_by_slab_is_the_whole_volume(patch, shape, preprocess, component) -
     np.testing.assert_array_equal(prediction.uncertainty, uncertainty)
 
 
+@pytest.mark.parametrize(("patch", "shape", "preprocess"), SCANS)
+@pytest.mark.parametrize("component", [False, True])
+def test_confidence_is_the_probability_of_what_was_chosen(patch, shape, preprocess, component) -> None:
+    predictor = shades(patch, preprocess=preprocess, inference={"largest_component": component})
+    data = np.random.default_rng(0).normal(0.4, 1, (1, *shape)).astype(np.float32)
+    image = Image(data, Geometry(shape, np.eye(4)), Path("scan"))
+    confidence = np.full(shape, np.nan, np.float32)
+    probabilities = np.empty((3, *shape), np.float32)
+    labels = predictor.segment(image, probabilities=probabilities, confidence=confidence)
+    most, removed = probabilities.max(0), (labels == 0) & (probabilities.argmax(0) != 0)
+    np.testing.assert_allclose(confidence, np.where(removed, 1 - most, most), atol=1e-6)
+    assert removed.any() == component
+    assert (confidence[removed] + 1e-6 >= probabilities[0][removed]).all()
+
+
 def test_engine_of_the_config_is_used() -> None:
     task = small_task(2)
     network = SoftmaxPredictor(build_network(task, small_network(norm="batch")))
