@@ -123,6 +123,13 @@ def test_the_verdict_in_words(bench, section):
     )
 
 
+def test_many_names_become_a_number(section, monkeypatch):
+    gain = 100 * (known("cps") - known("supervised")).mean()
+    monkeypatch.setattr("fewmask.bench.report.verdict.MOST_NAMES", 0)
+    told = f"1 of 2 methods beat supervised significantly, by up to +{gain:.1f} points of Dice (cps)."
+    assert verdict(section).headline == told
+
+
 def test_few_cases_give_no_verdict(root, tmp_path):
     runs = write_bench(tmp_path, root, CASES, labels=("supervised", "cps"))
     for run in runs:

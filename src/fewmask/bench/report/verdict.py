@@ -12,6 +12,8 @@ from fewmask.errors import DataError
 from fewmask.metrics.words import p_value
 from fewmask.words import count
 
+MOST_NAMES = 3  # in a headline
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -73,19 +75,22 @@ def verdict(section: Section) -> Verdict:
 
 
 def _headline(section: Section, better: Sequence[Comparison], worse: Sequence[Comparison]) -> str:
-    base = section.baseline
-    losers = (
-        f" {_listed([c.first for c in worse])} {'is' if len(worse) == 1 else 'are'} significantly worse."
-        if worse
-        else ""
-    )
-    if better:
-        best = _sorted(better)
+    base, others = section.baseline, len(section.others)
+    losers = _some([c.first for c in _sorted(worse)[::-1]], others)
+    lost = f" {losers} {'is' if len(worse) == 1 else 'are'} significantly worse." if worse else ""
+    best = _sorted(better)
+    if len(best) > MOST_NAMES:
+        gain = signed(best[0].difference, PRIMARY, 1)
+        return f"{len(best)} of {others} methods beat {base} significantly, by up to {gain} points of Dice ({best[0].first}).{lost}"
+    if best:
         names = _listed([f"{c.first} ({signed(c.difference, PRIMARY, 1)})" for c in best])
-        return f"{names} {'beats' if len(best) == 1 else 'beat'} {base} significantly, in points of Dice.{losers}"
-    if worse:
-        return f"No method beats {base}.{losers}"
-    return f"No method differs significantly from {base}."
+        return f"{names} {'beats' if len(best) == 1 else 'beat'} {base} significantly, in points of Dice.{lost}"
+    return f"No method beats {base}.{lost}" if worse else f"No method differs significantly from {base}."
+
+
+def _some(names: Sequence[str], others: int) -> str:
+    """Names where they are few, else how many."""
+    return _listed(names) if len(names) <= MOST_NAMES else f"{len(names)} of {others} methods"
 
 
 def _difference(section: Section, found: Comparison, words: str) -> str:
