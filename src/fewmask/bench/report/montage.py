@@ -48,7 +48,7 @@ def montage(view: CaseView, step: float) -> bytes:
 
 def _draw_overlay(axes: Any, view: CaseView, traced: Traced) -> None:
     dice = "" if traced.dice is None else f"  {100 * traced.dice:.1f} %"
-    axes.set_title(f"{shorten(traced.run.name, 24)}{dice}", fontsize=9, pad=4, color="#16191d", parse_math=False)
+    axes.set_title(f"{shorten(traced.run.name, 24)}{dice}", fontsize=7.5, pad=4, color="#16191d", parse_math=False)
     _draw_scan(axes, view)
     if traced.lines is None:
         axes.text(0.5, 0.5, "no prediction file", transform=axes.transAxes, ha="center", color="#9aa4b0", fontsize=9)
@@ -60,9 +60,10 @@ def _draw_overlay(axes: Any, view: CaseView, traced: Traced) -> None:
 def _draw_errors(axes: Any, view: CaseView, traced: Traced, step: float) -> None:
     _draw_scan(axes, view)
     _draw_lines(axes, view.reference, "#ffffff", 0.6)
+    _draw_casing(axes, traced.lines or (), 1.8)
     bins = [error_bins(distances, step) for distances in traced.distances]
     for number, lines in sorted(by_bin(traced.lines or (), bins).items()):
-        _draw_lines(axes, lines, ERRORS[number], 1.8)
+        _draw_lines(axes, lines, ERRORS[number], 1.8, casing=False)  # it would cut the border into pieces
 
 
 def _draw_scan(axes: Any, view: CaseView) -> None:
@@ -71,11 +72,17 @@ def _draw_scan(axes: Any, view: CaseView) -> None:
     axes.set(xlim=(0, view.side), ylim=(view.side, 0), aspect="equal")
 
 
-def _draw_lines(axes: Any, lines: Sequence[Any], colour: str, width: float) -> None:
-    for line in lines:
-        axes.plot(line[:, 0], line[:, 1], color="black", alpha=0.55, linewidth=width + 1.4)
+def _draw_lines(axes: Any, lines: Sequence[Any], colour: str, width: float, *, casing: bool = True) -> None:
+    if casing:
+        _draw_casing(axes, lines, width)
     for line in lines:
         axes.plot(line[:, 0], line[:, 1], color=colour, linewidth=width)
+
+
+def _draw_casing(axes: Any, lines: Sequence[Any], width: float) -> None:
+    """A dark edge keeps lines visible on bright tissue."""
+    for line in lines:
+        axes.plot(line[:, 0], line[:, 1], color="black", alpha=0.55, linewidth=width + 1.4)
 
 
 def _bright(index: int) -> str:
