@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fewmask.cli.console import console, print_json, say, say_next
+from fewmask.cli.console import print_json, say, say_next
 from fewmask.cli.options import JsonOption
 from fewmask.errors import ConfigError
 
@@ -41,8 +41,6 @@ def methods(
 
 
 def _list(as_json: bool) -> None:
-    from rich.table import Table
-
     from fewmask.methods import METHODS
 
     rows: list[dict[str, Any]] = [
@@ -60,14 +58,19 @@ def _list(as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    table = Table("method", "family", "year", "networks", "dims", "cost", show_lines=True)
+    say(_line("method", "year", "networks", "dims", "cost", "family"), style="bold")
     for row in rows:
-        name, dims = f"{row['name']}\n{row['idea']}", ", ".join(f"{d}D" for d in row["dims"])
+        dims = " ".join(f"{d}D" for d in row["dims"])
         cost = "" if row["cost"] is None else f"{row['cost']:.1f}"
-        table.add_row(name, row["family"], str(row["year"]), row["networks"], dims, cost)
-    console().print(table)
+        say(_line(row["name"], str(row["year"]), row["networks"], dims, cost, row["family"]))
+        say(f"  {row['idea']}", style="dim")
     say("cost: multiply-adds of a training step, as a multiple of those of supervised")
     say_next("fewmask", "methods", "show", "ua-mt")
+
+
+def _line(name: str, year: str, networks: str, dims: str, cost: str, family: str) -> str:
+    """One method's columns; the idea stands below, so that a narrow terminal has room for both."""
+    return f"{name:<25}{year:<6}{networks:<25}{dims:<7}{cost:>5}  {family}"
 
 
 def _show(name: str, kind: type[Method], as_json: bool) -> None:
@@ -83,7 +86,10 @@ def _show(name: str, kind: type[Method], as_json: bool) -> None:
     if as_json:
         print_json(card)
         return
-    say(f"{name}\n\n{card['card']}\n\nSettings (--set method.KEY=VALUE):")
+    dims = " and ".join(f"{d}D" for d in kind.spatial_dims)
+    cost = "" if kind.cost is None else f", {kind.cost:.1f} times the multiply-adds of supervised"
+    say(f"{name}: {kind.family}, {kind.year}, {dims}, networks: {kind.networks}{cost}")
+    say(f"\n{card['card']}\n\nSettings (--set method.KEY=VALUE):")
     for key, default, description in card["settings"]:
         value = default if isinstance(default, str) else json.dumps(default)
         say(f"  {key}={value}" + (f"  {description}" if description else ""))

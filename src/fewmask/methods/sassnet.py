@@ -47,7 +47,7 @@ class ShapeAwareNetwork(Method):
     distance_maps = True
     family = "shape"
     year = 2020
-    networks = "1 with 2 heads + discriminator"
+    networks = "1 + discriminator"
     cost = 4.3
     idea = "a discriminator makes distance maps of unlabelled images look like those of labelled ones"
 
