@@ -92,8 +92,8 @@ def test_what_the_release_remembers():
         kept = method.separation.selectors[place](method.separation.memory[place]).squeeze(1)
         edge = scores.sort(descending=not released).values[: len(kept)]
         torch.testing.assert_close(kept.sort(descending=not released).values, edge)
-        found[released] = len(method.separation.memory), method.separation.config.keep
-    assert found == {False: (2, "highest"), True: (1, "lowest")}
+        found[released] = tuple(method.separation.memory.shape), method.separation.config.keep
+    assert found == {False: ((2, 4, 32), "highest"), True: ((1, 4, 32), "lowest")}, "other settings stay"
 
 
 def test_squares_go_class_by_class():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
 from pydantic import Field
 
 from fewmask.components.class_separation import ClassSeparation, SeparationConfig
@@ -42,7 +40,6 @@ class SmoothnessAndSeparation(Method):
         as_released: bool = Field(False, description="lowest scores enter the memory, and the foreground alone")
 
     config: Config
-    released: ClassVar[dict[str, Any]] = {"separation": SeparationConfig(keep="lowest", background=False)}
     family = "adversarial direction"
     year = 2022
     networks = "1 + point heads"
@@ -52,7 +49,10 @@ class SmoothnessAndSeparation(Method):
     def build(self) -> None:
         """The network, and what separates the classes."""
         self.network = self.build_network()
-        self.separation = ClassSeparation(self.network_config.width, self.task.num_classes, self.config.separation)
+        settings = self.config.separation
+        if self.config.as_released:
+            settings = settings.model_copy(update={"keep": "lowest", "background": False})
+        self.separation = ClassSeparation(self.network_config.width, self.task.num_classes, settings)
 
     def forward(self, batch: Batch, progress: Progress) -> Step:
         """Supervised loss plus both ramped terms."""
