@@ -45,7 +45,7 @@ def process_of(job):
 
 
 def wait_until_far(job):
-    wait_for(lambda: last_row(job.folder) >= 10, timeout=100, pause=0.02)
+    wait_for(lambda: last_row(job.folder) >= 10, pause=0.02)
 
 
 def test_a_dask_worker_dies_and_everything_is_done(comparison, tmp_path):
@@ -131,7 +131,8 @@ def test_futures_of_slurm_s_jobs(tmp_path, monkeypatch):
     assert running.done() and not jobs[3].cancelled
 
 
-def test_what_is_wrong_with_an_executor_is_told(tmp_path):
+def test_what_is_wrong_with_an_executor_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("fewmask.bench.executors.PATIENCE", 0.5)
     pytest.importorskip("submitit", reason="needs fewmask[slurm]")
     with pytest.raises(ConfigError, match="partitoin"):
         SubmititExecutor(tmp_path, {"cluster": "local", "partitoin": "gpu"})

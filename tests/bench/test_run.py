@@ -213,6 +213,6 @@ def test_a_job_is_stopped_with_a_checkpoint(comparison):
 
 
 def interrupt_when_far(job, states):
-    wait_for(lambda: last_row(job.folder) >= 10, timeout=100, pause=0.05)
+    wait_for(lambda: last_row(job.folder) >= 10, pause=0.05)
     states += look([job])
     os.kill(os.getpid(), signal.SIGTERM)

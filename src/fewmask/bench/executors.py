@@ -23,6 +23,7 @@ TIME_LIMIT = 720  # minutes of a job of Slurm's, which is queued again when they
 QUEUED_AGAIN = 100  # times
 GENERAL = ("name", "timeout_min", "mem_gb", "nodes", "cpus_per_task", "gpus_per_node", "tasks_per_node")
 """submitit's options for every kind of cluster; those of ``sbatch`` alone have a prefix there."""
+PATIENCE = 20.0  # seconds to wait for a scheduler's answer
 PAUSE = 1.0  # seconds between two looks at Slurm's queue
 
 
@@ -138,7 +139,7 @@ def dask_pool(address: str, jobs: int | None = None, threads: int | None = None)
     except ImportError:
         raise ConfigError("--executor dask needs Dask: pip install 'fewmask[dask]'") from None
     try:
-        client = Client(address, timeout=20)
+        client = Client(address, timeout=PATIENCE)
     except (OSError, ValueError, TimeoutError):
         raise ConfigError(
             f"no Dask scheduler answers at {address}: check --address, such as tcp://node1:8786"
