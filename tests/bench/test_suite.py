@@ -9,7 +9,7 @@ from fewmask.bench.suite import find_suite, nested, open_suite, suite_names
 from fewmask.errors import ConfigError
 from fewmask.metrics.score import EXTRAS, metric_names
 
-OWN = ("smoke", "la-cpu", "ph2-cpu")
+OWN = ("smoke", "la-cpu", "ph2-cpu", "ph2-labels-cpu")
 
 
 @pytest.mark.parametrize("name", suite_names())
