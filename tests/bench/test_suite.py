@@ -7,6 +7,7 @@ from fewmask.bench.jobs import expand
 from fewmask.bench.published import all_results
 from fewmask.bench.suite import find_suite, nested, open_suite, suite_names
 from fewmask.errors import ConfigError
+from fewmask.methods.base import method_config
 from fewmask.metrics.score import EXTRAS, metric_names
 
 OWN = ("smoke", "la-cpu", "ph2-cpu", "ph2-labels-cpu")
@@ -36,6 +37,14 @@ def test_suites_of_papers_run_what_was_published(name):
         assert {
             method.name for method in find_suite(name).methods if data.methods is None or method.label in data.methods
         } <= known | {"supervised"}
+
+
+@pytest.mark.parametrize("name", suite_names())
+def test_pre_training_is_the_smaller_part_of_a_run(name):
+    """A recipe may be far shorter than the run that a method's default is meant for."""
+    for experiment in (job.experiment for job in expand(find_suite(name), Path("out"))):
+        length = getattr(method_config(experiment.method), "pretrain_iterations", 0)
+        assert length < experiment.train.iterations / 2, experiment.method.name
 
 
 def test_all_that_was_asked_for_is_there():
