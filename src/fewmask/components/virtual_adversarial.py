@@ -35,7 +35,9 @@ def adversarial_direction(
     direction = _unit(torch.rand_like(images, dtype=torch.float32) - 0.5).requires_grad_()
     with untracked(network), torch.enable_grad():
         moved = network(images + probe * direction).float().softmax(1)
-        (gradient,) = torch.autograd.grad(overlap_loss(moved, target.detach(), squared=squared), direction)
+        # A mean over millions of voxels has gradients below what float16 can hold; the length is taken away anyway.
+        distance = overlap_loss(moved, target.detach(), squared=squared) * target[:, 0].numel()
+        (gradient,) = torch.autograd.grad(distance, direction)
     return _unit(gradient)
 
 
