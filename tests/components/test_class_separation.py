@@ -33,14 +33,28 @@ def test_the_loss_over_all_pairs(background):
     module = filled(separation(3, slots=5, background=background)).eval()
     features, labels = torch.randn(2, 3, 6, 5), torch.randint(3, (2, 6, 5))
     total, first = 0.0, 0 if background else 1
+    memory = torch.nn.functional.normalize(module.memory, dim=2)
     for c in range(first, 3):
         g = module.prediction(module.projection(rows(features)[labels.flatten() == c]))
-        m = module.memory[c - first]
+        m = memory[c - first]
         w, v = scores(module.selectors[c - first], g), scores(module.memory_selectors[c - first], m)
         w, v = len(w) * w / w.sum(), len(v) * v / v.sum()
         pairs = (1 - unit(g) @ unit(m).T) * w[:, None] * v[None, :]
         total += pairs.mean()
-    assert module(features, labels).item() == pytest.approx(total / (3 - first), rel=1e-5)
+    assert module(features, labels).item() == pytest.approx(total / 3, rel=1e-5), "the background counts"
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_batch_norm_is_of_the_voxels_of_all_classes(background):
+    """Over one class alone it would take a shift of that class away; the whole half in one pass, so one update of the statistics."""
+    module = filled(separation(slots=5, background=background))
+    features, labels, _ = voxels()
+    before = module(features, labels)
+    assert module.projection.layers[1].num_batches_tracked == module.prediction.layers[1].num_batches_tracked == 1
+    mean = module.projection.layers[0](rows(features)).mean(0)
+    torch.testing.assert_close(module.projection.layers[1].running_mean, 0.1 * mean)
+    after = module(features + 3 * (labels == 1)[:, None], labels)
+    assert abs(after - before) > 0.01
 
 
 def test_selectors_see_no_gradient_of_features_and_memory_has_none():
@@ -97,6 +111,13 @@ def test_a_class_that_is_never_right_begins_with_what_there_is_and_later_keeps_i
     before = module.memory.clone()
     module.remember(features + 1, labels, torch.zeros_like(labels))
     assert torch.equal(module.memory[1], before[1]) and not torch.equal(module.memory[0], before[0])
+
+
+def test_a_class_that_is_never_right_may_stay_without_memory():
+    module = separation(slots=4, fallback=False)
+    features, labels, _ = voxels()
+    module.remember(features, labels, torch.zeros_like(labels))
+    assert module.filled.tolist() == [4, 0]
 
 
 def test_without_memory_or_voxels_there_is_no_loss():

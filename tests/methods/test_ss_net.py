@@ -77,6 +77,14 @@ def test_the_power_step_leaves_no_gradient_behind():
         torch.testing.assert_close(mine, theirs.grad, rtol=1e-3, atol=1e-6)
 
 
+def test_batch_norm_sees_the_clean_images_alone():
+    section = MethodSection(name="ss-net", unlabelled=CONSTANT)
+    method = build_method(small_task(), section, small_network(norm="batch")).train()
+    method(small_batch(method.task), END)
+    norms = [part for part in method.network.modules() if isinstance(part, torch.nn.modules.batchnorm._BatchNorm)]
+    assert norms and {int(norm.num_batches_tracked) for norm in norms} == {1}
+
+
 def test_what_the_release_remembers():
     """The lowest scores, and the foreground alone."""
     found = {}
@@ -93,6 +101,7 @@ def test_what_the_release_remembers():
         edge = scores.sort(descending=not released).values[: len(kept)]
         torch.testing.assert_close(kept.sort(descending=not released).values, edge)
         found[released] = tuple(method.separation.memory.shape), method.separation.config.keep
+        assert method.separation.config.fallback != released
     assert found == {False: ((2, 4, 32), "highest"), True: ((1, 4, 32), "lowest")}, "other settings stay"
 
 
@@ -108,4 +117,6 @@ def test_the_published_size():
     method = build_method(small_task(3), MethodSection(name="ss-net", as_released=True), NetworkConfig())
     heads = (16 * 32 + 32) + 64 + (32 * 32 + 32) + 2 * (32 * 32 + 32) + 64
     selectors = 2 * ((32 * 32 + 32) + 64 + 33)
-    assert sum(p.numel() for p in method.parameters()) == 9_448_866 + heads + selectors
+    assert sum(p.numel() for p in method.parameters()) == 9_448_866 + heads + selectors == 9_455_012
+    whole = build_method(small_task(3), MethodSection(name="ss-net"), NetworkConfig())
+    assert sum(p.numel() for p in whole.parameters()) == 9_455_012 + selectors == 9_457_318

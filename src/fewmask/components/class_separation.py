@@ -21,6 +21,7 @@ class SeparationConfig(Section):
     slots: int = Field(32, ge=2, description="vectors in the memory of a class")
     keep: Literal["highest", "lowest"] = Field("highest", description="by the selector's score: what enters the memory")
     background: bool = Field(True, description="the background has a memory, too")
+    fallback: bool = Field(True, description="a class that was never predicted right remembers all its labelled voxels")
     samples: int | None = Field(
         None, ge=2, description="voxels of a class that are compared, drawn at random; none: all"
     )
@@ -29,14 +30,15 @@ class SeparationConfig(Section):
 class ClassSeparation(nn.Module):
     """Features of a class come near a memory of that class; selectors learn which of both to believe.
 
-        L = 1/K sum_c mean_ij w_i w'_j (1 - cos(g_i, m_j)),   w_i = N sigma(sel_c(g_i)) / sum sigma,   w'_j likewise of the memory
+        L = 1/K sum_c mean_ij w_i w'_j (1 - cos(g_i, m_j)),   w_i = N sigma(sel_c(g_i)) / sum sigma,   w'_j likewise of m / |m|
 
-    ``g`` are features through the projection and the prediction head, ``m`` the memory. The sum over pairs is a product of two weighted
-    means, so it costs no more than one of them. The selectors see their input without gradient.
+    ``g`` are features through the projection and the prediction head, ``m`` the memory. The voxels of all classes pass the heads together:
+    batch norm over one class alone would take away what tells it from the others. The sum over pairs is a product of two weighted means,
+    so it costs no more than one of them. The selectors see their input without gradient.
 
     Args:
         features: channels of the feature maps.
-        num_classes: K.
+        num_classes: K, with the background, also where that has no memory.
         config: sizes.
     """
 
@@ -45,7 +47,7 @@ class ClassSeparation(nn.Module):
 
     def __init__(self, features: int, num_classes: int, config: SeparationConfig) -> None:
         super().__init__()
-        self.config, size = config, config.size
+        self.config, self.num_classes, size = config, num_classes, config.size
         self.first = 0 if config.background else 1
         self.projection = ProjectionHead(features, size, batch_norm=True)
         self.prediction = ProjectionHead(size, size, batch_norm=True)
@@ -59,7 +61,7 @@ class ClassSeparation(nn.Module):
     def remember(self, features: Tensor, labels: Tensor, predicted: Tensor) -> None:
         """Put the voxels with the best scores into the memory, of those of a class that are predicted right.
 
-        A class of which none has ever been right takes all its voxels; one that is not in the batch keeps what it has.
+        A class of which none has ever been right takes all its voxels, by ``fallback``; one that is not in the batch keeps what it has.
 
         Args:
             features: ``(B, F, *S)`` of labelled patches.
@@ -71,8 +73,8 @@ class ClassSeparation(nn.Module):
             for place, selector in enumerate(self.selectors):
                 own = given == place + self.first
                 chosen = own & right
-                if not bool(chosen.any()):
-                    chosen = own if int(self.filled[place]) == 0 else chosen
+                if self.config.fallback and int(self.filled[place]) == 0 and not bool(chosen.any()):
+                    chosen = own
                 found = maps[chosen]
                 if len(found) < 2:
                     continue
@@ -84,23 +86,31 @@ class ClassSeparation(nn.Module):
 
     def forward(self, features: Tensor, labels: Tensor) -> Tensor:
         """``L`` of feature maps ``(B, F, *S)`` by labels or predicted classes ``(B, *S)``; classes without voxels or memory count 0."""
-        maps, given = rows(features), labels.flatten()
-        terms = [maps.new_zeros(())]
-        for place in range(len(self.selectors)):
-            own = (given == place + self.first).nonzero().flatten()
-            if self.config.samples:
-                own = own[torch.randperm(len(own), device=own.device)[: self.config.samples]]
-            if len(own) > 1 and int(self.filled[place]) > 1:
-                terms.append(self._apart(place, self.prediction(self.projection(maps[own]))))
-        return torch.stack(terms).sum() / len(self.selectors)
+        given = labels.flatten()
+        chosen = [self._drawn(given == c) for c in range(self.num_classes)]
+        found = rows(features)[torch.cat(chosen)]
+        terms = [found.new_zeros(())]
+        if len(found) > 1:
+            vectors = self.prediction(self.projection(found)).split([len(own) for own in chosen])[self.first :]
+            for place, own in enumerate(vectors):
+                if len(own) > 1 and int(self.filled[place]) > 1:
+                    terms.append(self._apart(place, own))
+        return torch.stack(terms).sum() / self.num_classes
+
+    def _drawn(self, own: Tensor) -> Tensor:
+        """Where a mask of voxels is true: all places, or as many as are compared."""
+        places = own.nonzero().flatten()
+        if not self.config.samples:
+            return places
+        return places[torch.randperm(len(places), device=places.device)[: self.config.samples]]
 
     def _apart(self, place: int, vectors: Tensor) -> Tensor:
         """One class: 1 minus the product of the weighted means of unit vectors."""
-        memory = self.memory[place, : int(self.filled[place])].clone()
+        memory = F.normalize(self.memory[place, : int(self.filled[place])], dim=1)
         weights = _weights(self.selectors[place](vectors.detach()))
         theirs = _weights(self.memory_selectors[place](memory))
         mine = (weights * F.normalize(vectors, dim=1)).mean(0)
-        return 1 - mine @ (theirs * F.normalize(memory, dim=1)).mean(0)
+        return 1 - mine @ (theirs * memory).mean(0)
 
 
 def rows(features: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from fewmask.components.batch_statistics import untracked
 from fewmask.components.class_separation import ClassSeparation, SeparationConfig
 from fewmask.components.ramps import RampConfig
 from fewmask.components.virtual_adversarial import adversarial_direction, overlap_loss
@@ -22,7 +23,7 @@ class SmoothnessAndSeparation(Method):
         L_cl    features come near a memory of labelled, rightly predicted features of their class; see `ClassSeparation`
 
     ``L_sup`` is the Dice loss of the foreground. The memory of a class holds the 32 vectors with the highest selector scores. The released
-    code sorts the wrong way round, keeps the lowest, and has no memory of the background: ``as_released``.
+    code sorts the wrong way round, keeps the lowest, and has no memory of the background nor of a class that was never right: ``as_released``.
     """
 
     class Config(MethodConfig):
@@ -37,7 +38,9 @@ class SmoothnessAndSeparation(Method):
         probe: float = Field(10.0, gt=0, description="xi, length of the random change from which it is found")
         separation_weight: float = Field(0.1, ge=0, description="weight of L_cl, times lambda")
         separation: SeparationConfig = Field(SeparationConfig(), description="heads and memory of L_cl")
-        as_released: bool = Field(False, description="lowest scores enter the memory, and the foreground alone")
+        as_released: bool = Field(
+            False, description="lowest scores enter the memory, rightly predicted foreground alone"
+        )
 
     config: Config
     family = "adversarial direction"
@@ -51,7 +54,7 @@ class SmoothnessAndSeparation(Method):
         self.network = self.build_network()
         settings = self.config.separation
         if self.config.as_released:
-            settings = settings.model_copy(update={"keep": "lowest", "background": False})
+            settings = settings.model_copy(update={"keep": "lowest", "background": False, "fallback": False})
         self.separation = ClassSeparation(self.network_config.width, self.task.num_classes, settings)
 
     def forward(self, batch: Batch, progress: Progress) -> Step:
@@ -65,7 +68,8 @@ class SmoothnessAndSeparation(Method):
         target, predicted = logits.detach().softmax(1), logits.argmax(1)
         squared = config.dice_squared
         direction = adversarial_direction(self.network, batch.images, target, probe=config.probe, squared=squared)
-        moved = self.network(batch.images + config.radius * direction).float().softmax(1)
+        with untracked(self.network):
+            moved = self.network(batch.images + config.radius * direction).float().softmax(1)
         step.add("smoothness", overlap_loss(moved, target, squared=squared), weight)
         self.separation.remember(features[:count].detach(), batch.labels, predicted[:count])
         known = self.separation(features[:count], batch.labels)
