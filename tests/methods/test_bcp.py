@@ -71,6 +71,19 @@ def test_pre_training_mixes_labelled_patches(settings, progress):
     assert method(batch, progress).loss.item() == pytest.approx(wanted, rel=1e-5)
 
 
+def test_pre_training_in_two_regions():
+    """The sum over both regions, as the 2D code has it."""
+    method = build(3, pretrain_loss="regions")
+    batch, inside = small_batch(method.task, labelled=4, unlabelled=0), box(method, 7)
+    (a, b), (y_a, y_b) = batch.labelled.split(2), batch.labels.split(2)
+    mixed = method.student(torch.where(inside, b, a))
+    torch.manual_seed(7)
+    step = method(batch, PRETRAIN)
+    assert step.loss.item() == pytest.approx(
+        region_loss(mixed, y_a, ~inside) + region_loss(mixed, y_b, inside), rel=1e-5
+    )
+
+
 @pytest.mark.parametrize(
     ("shape", "sides"), [((112, 112, 80), (74, 74, 53)), ((256, 256), (170, 170)), ((96,) * 3, (64,) * 3)]
 )
@@ -113,6 +126,7 @@ def test_the_teacher_begins_where_the_pre_training_ends_and_has_a_fixed_decay():
 def test_the_phases():
     first, second = build(pretrain_iterations=30).phases()
     assert (first.name, first.iterations, first.unlabelled, second.name) == ("pretrain", 30, False, "train")
+    assert (first.validated, second.validated) == (False, True), "a student of labelled pairs must not become the best"
     assert [phase.name for phase in build(pretrain_iterations=0).phases()] == ["train"]
 
 

@@ -26,13 +26,13 @@ class BidirectionalCopyPaste(Method):
     ``M`` is 0 in a random box with two thirds of each side and 1 around it, one box a batch. The labelled patches are halved into ``a`` and
     ``b``, the unlabelled ones into ``p`` and ``q``; ``Y`` is the largest component of each class of the teacher's argmax:
 
-        phase pretrain  x_a M + x_b (1 - M) with y_a M + y_b (1 - M)
+        phase pretrain  x_a M + x_b (1 - M): L(everywhere; y_a M + y_b (1 - M)), or L(M; y_a) + L(1 - M; y_b)
         phase train     x_a M + x_p (1 - M): L(M; y_a) + w L(1 - M; Y_p)
                         x_q M + x_b (1 - M): w L(M; Y_q) + L(1 - M; y_b)
         L(R; y) = ce_weight CE + dice_weight Dice, both over the region R alone
 
-    The teacher follows the student with a fixed decay, from the weights that the pre-training ends with. Dice has plain sums per sample and
-    class; with ``dice_squared`` squares that are pooled over the batch, as the 2D code. At ``w = 0`` the second phase continues the first.
+    The teacher follows the student with a fixed decay, from the weights that the pre-training ends with; no validation comes before. Dice
+    has plain sums per sample and class; with ``dice_squared`` squares that are pooled over the batch, as the 2D code. At ``w = 0`` the second phase continues the first.
     """
 
     class Config(MethodConfig):
@@ -40,6 +40,10 @@ class BidirectionalCopyPaste(Method):
 
         dice_squared: bool = Field(False, description="squares in the Dice loss's denominator, pooled over the batch")
         pretrain_iterations: int = Field(2000, ge=0, description="length of the pre-training on labelled pairs")
+        pretrain_loss: Literal["whole", "regions"] = Field(
+            "whole",
+            description="of the pre-training, over the whole patch, as in 3D, or the sum over both regions, as in 2D",
+        )
         unlabelled: RampConfig = Field(
             RampConfig(weight=0.5, shape="constant"), description="w, the weight of regions with pseudo-labels"
         )
@@ -64,7 +68,7 @@ class BidirectionalCopyPaste(Method):
 
     def phases(self) -> list[Phase]:
         """Labelled pairs, then both kinds of patches."""
-        pretrain = Phase("pretrain", self.config.pretrain_iterations, unlabelled=False)
+        pretrain = Phase("pretrain", self.config.pretrain_iterations, unlabelled=False, validated=False)
         return [*([pretrain] if self.config.pretrain_iterations else []), Phase("train")]
 
     def forward(self, batch: Batch, progress: Progress) -> Step:
@@ -73,8 +77,10 @@ class BidirectionalCopyPaste(Method):
         y_a, y_b = halves(batch.labels, "labelled")
         inside = random_box(batch.labelled.shape[2:], self.config.box, batch.labelled.device)
         if progress.phase == "pretrain" or not self.config.unlabelled.weight:
-            whole = torch.ones_like(inside)
-            return self._region(self.student(torch.where(inside, b, a)), torch.where(inside, y_b, y_a), whole)
+            mixed, whole = self.student(torch.where(inside, b, a)), torch.ones_like(inside)
+            if self.config.pretrain_loss == "regions":
+                return self._region(mixed, y_a, ~inside).join(self._region(mixed, y_b, inside), "out")
+            return self._region(mixed, torch.where(inside, y_b, y_a), whole)
         p, q = halves(batch.unlabelled, "unlabelled")
         found = self._pseudo_labels(batch.unlabelled[: 2 * len(p)])
         count = min(len(a), len(p))
