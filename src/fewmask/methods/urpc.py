@@ -27,8 +27,8 @@ class PyramidConsistency(Method):
         L = 1/S sum_s L_sup(z_l^s, y) + lambda(i) L_c
 
     The squares are averaged over classes, and the gradient goes through ``p`` and ``w_s``, too. In 3D the published network is the 3D
-    U-Net, which is what a run without ``network.name`` takes. Inside the logarithms ``p`` is ``(1 - blend) p + blend / K``, as a public
-    library does, so that nothing is divided by zero.
+    U-Net, which is what a run without ``network.name`` takes. Each ``p^s`` of ``L_c``, in logarithms and squares alike, is
+    ``(1 - blend) softmax + blend / K``, as a public library does, so that nothing is divided by zero.
     """
 
     class Config(MethodConfig):
