@@ -48,6 +48,19 @@ def test_recipes_of_one_data_set_differ_in_the_method_alone():
         assert other.model_copy(update={"method": first.method}) == first
 
 
+def test_acdc_recipes_after_ssl4mis_share_its_ramp_and_dice():
+    names = [n for n in recipe_names() if n.startswith("acdc/") and "SSL4MIS" in recipe_path(n).read_text("utf-8")]
+    methods = {name: load_experiment(recipe_path(name)).method.model_dump() for name in names}
+    ramped = {
+        name: (part["weight"], part["steps"])
+        for name, method in methods.items()
+        for part in method.values()
+        if isinstance(part, dict) and "weight" in part and "steps" in part
+    }
+    assert {"acdc/dtc", "acdc/urpc", "acdc/cct"} <= set(ramped) and set(ramped.values()) == {(0.1, 200)}
+    assert methods["acdc/dtc"]["dice_background"] is True, "the method's own default is the foreground"
+
+
 def test_every_recipe_opens_with_a_comment():
     assert all(recipe_path(name).read_text(encoding="utf-8").startswith("# ") for name in recipe_names())
 
