@@ -149,7 +149,8 @@ class Method(nn.Module):
         family: its family, as ``fewmask methods`` prints it.
         year: when it was published.
         idea: itself in one line.
-        released: what ``as_released: true`` sets, for methods whose config has that field.
+        released: settings that ``as_released: true`` replaces, for methods whose config has that field; a method may also read the flag
+            itself, for what is no setting.
         networks: what it trains and keeps beside it, in a few words.
         cost: multiply-adds of a training step with its default settings, forward and backward, as a multiple of those of
             ``supervised``, which sees the labelled half of the batch alone; in 2D where the method has 2D.
