@@ -71,6 +71,22 @@ def test_the_nearest_prototype_by_hand():
     assert found.tolist() == [[0, 0, 1, 0, 0]]
 
 
+def test_every_image_has_prototypes_of_its_own():
+    """An image whose features are those of another a thousand higher has the same labels; with common prototypes one class would be all."""
+    features, p = torch.randn(1, 4, 6, 5, generator=torch.manual_seed(0)), torch.rand(1, 3, 6, 5).softmax(1)
+    believed = torch.arange(30).reshape(1, 6, 5) % 3
+    alone = prototype_labels(features, p, believed)
+    pair = prototype_labels(torch.cat([features, features + 1000]), *(torch.cat([one, one]) for one in (p, believed)))
+    assert pair.shape == (2, 6, 5) and torch.equal(pair[:1], alone) and torch.equal(pair[1:], alone)
+    assert alone.unique().numel() == 3
+    missing = prototype_labels(
+        *(torch.cat([one, one]) for one in (features, p)), torch.cat([believed, believed.clamp(max=1)])
+    )
+    assert torch.equal(missing[0], alone[0]) and set(missing[1].unique().tolist()) == {0, 1}, (
+        "a class of one image alone"
+    )
+
+
 def test_a_class_that_nobody_believes_has_no_voxel():
     features, p = torch.randn(1, 4, 10), torch.rand(1, 3, 10).softmax(1)
     assert set(prototype_labels(features, p, torch.tensor([[0, 2] * 5])).unique().tolist()) <= {0, 2}

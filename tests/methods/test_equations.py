@@ -11,6 +11,7 @@ import torch
 
 from fewmask.components.label_errors import confident_errors
 from fewmask.config import MethodSection
+from fewmask.errors import ConfigError
 from fewmask.methods import Progress, build_method
 from toys import small_batch, small_network, small_task
 
@@ -118,13 +119,18 @@ def test_ac_mt_counts_only_where_the_student_is_in_doubt(selector, change):
     assert step.loss.item() == pytest.approx(supervised(student[:2], batch.labels) + weight * consistency, rel=1e-5)
 
 
-@pytest.mark.parametrize(("selector", "factor"), [("dropout", 3), ("entropy", 1)])
-def test_the_release_of_ac_mt_divides_by_one_channel_of_one_selector(selector, factor):
+def test_the_release_of_ac_mt_divides_by_one_channel_of_one_selector():
     losses = []
     for released in (False, True):
-        method, batch, _, _ = ambiguous_mean_teacher(selector=selector, as_released=released)
+        method, batch, _, _ = ambiguous_mean_teacher(selector="dropout", as_released=released)
         losses.append(method(batch, Progress(1500, TOTAL)).logs["consistency"].item())
-    assert losses[1] == pytest.approx(factor * losses[0], rel=1e-5) and losses[0] > 0
+    assert losses[1] == pytest.approx(3 * losses[0], rel=1e-5) and losses[0] > 0
+
+
+@pytest.mark.parametrize("selector", ["entropy", "prototypes", "errors"])
+def test_the_release_of_ac_mt_is_told_of_one_selector_alone(selector):
+    with pytest.raises(ConfigError, match=f"about the selector dropout, not {selector}"):
+        build("ac-mt", selector=selector, as_released=True)
 
 
 def test_the_earlier_threshold_of_ac_mt():
@@ -137,13 +143,15 @@ def test_ac_mt_by_prototypes():
     method, batch, student, squares = ambiguous_mean_teacher(selector="prototypes", teacher_passes=2)
     output = method.teacher.network.forward_all(batch.unlabelled)
     p, features = softmax(output.logits[0]), output.taps["last"].numpy().astype(np.float64)
-    found, rows, flat = p.argmax(1).ravel(), np.moveaxis(features, 1, -1).reshape(-1, 4), np.moveaxis(p, 1, -1)
-    weights = [flat.reshape(-1, 3)[:, c] * (found == c) for c in range(3)]
-    present = [c for c in range(3) if weights[c].any()]
-    prototypes = np.stack([(weights[c][:, None] * rows).sum(0) / weights[c].sum() for c in present])
-    nearest = np.array(present)[((rows[:, None] - prototypes) ** 2).sum(2).argmin(1)].reshape(2, 32, 32)
-    mask = softmax(student[2:]).argmax(1) != nearest
-    assert len(present) > 1 and 0.02 < mask.mean() < 0.98
+    nearest = []
+    for maps, image in zip(features.reshape(2, 4, -1), p.reshape(2, 3, -1), strict=True):
+        weights = image * (image.argmax(0) == np.arange(3)[:, None])
+        present = [c for c in range(3) if weights[c].any()]
+        prototypes = np.stack([(weights[c] * maps).sum(1) / weights[c].sum() for c in present])
+        nearest.append(np.array(present)[((maps.T[:, None] - prototypes) ** 2).sum(2).argmin(1)].reshape(32, 32))
+        assert len(present) > 1
+    mask = softmax(student[2:]).argmax(1) != np.stack(nearest)
+    assert 0.02 < mask.mean() < 0.98
     wanted = (squares * mask).sum() / (3 * mask.sum())
     assert method(batch, LATE).logs["consistency"].item() == pytest.approx(wanted, rel=1e-4)
 

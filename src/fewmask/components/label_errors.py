@@ -50,23 +50,24 @@ def confident_errors(labels: Tensor, probabilities: Tensor, prune: Prune = "both
 
 @torch.no_grad()
 def prototype_labels(features: Tensor, probabilities: Tensor, believed: Tensor) -> Tensor:
-    """The class whose prototype is nearest in squared Euclidean distance; prototypes are means over the batch.
+    """The class whose prototype is nearest in squared Euclidean distance; every image has prototypes of its own.
 
         q_c = sum_v 1[label v = c] p_c f / sum_v 1[label v = c] p_c
 
     Args:
         features: ``(B, F, *S)``.
         probabilities: ``(B, K, *S)``, the weights.
-        believed: labels ``(B, *S)``; a class without any has no prototype, and no voxel.
+        believed: labels ``(B, *S)``; in an image, a class without any has no prototype, and no voxel.
 
     Returns:
         Labels ``(B, *S)``.
     """
-    rows, p = (one.float().movedim(1, -1).flatten(0, -2) for one in (features, probabilities))
-    given, distances = believed.flatten(), []
+    maps, p = (one.float().flatten(2) for one in (features, probabilities))
+    given, distances = believed.flatten(1), []
     for label in range(p.shape[1]):
-        weights = torch.where(given == label, p[:, label], 0.0)
-        prototype = (weights[:, None] * rows).sum(0) / weights.sum().clamp(min=1e-12)
-        distance = (rows - prototype).square().sum(1)
-        distances.append(torch.where(weights.sum() > 0, distance, torch.inf))
+        weights = torch.where(given == label, p[:, label], 0.0)[:, None]
+        total = weights.sum(2, keepdim=True)
+        prototype = (weights * maps).sum(2, keepdim=True) / total.clamp(min=1e-12)
+        distance = (maps - prototype).square().sum(1)
+        distances.append(torch.where(total[:, 0] > 0, distance, torch.inf))
     return torch.stack(distances).argmin(0).reshape(believed.shape)

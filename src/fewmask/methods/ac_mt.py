@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, cast
+from typing import Literal, Self, cast
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from fewmask.components.batch_statistics import untracked
@@ -33,8 +33,9 @@ class AmbiguityConsensusMeanTeacher(MeanTeacher):
 
         entropy     m = 1[H(p_u) >= (threshold + change r) ln K]
         dropout     the same with the entropy of the student's mean softmax over ``passes`` noisy passes
-        prototypes  the student's label is not that of the nearest class prototype of the teacher's features; prototypes come from
-                    voxels whose sigmoid(z' / 2) has a standard deviation below 0.1 over ``teacher_passes`` passes
+        prototypes  the student's label is not that of the nearest class prototype of the teacher's features in the same image;
+                    prototypes are means by argmax_c 1[s_c < deviation] p'_c, with s the standard deviation of sigmoid(z' / 2) over
+                    ``teacher_passes`` passes: a voxel where no class is steady counts as background
         errors      confident learning takes the student's label for an error, given the teacher's probabilities; everything counts
                     where a class is missing
 
@@ -53,9 +54,15 @@ class AmbiguityConsensusMeanTeacher(MeanTeacher):
         )
         passes: int = Field(8, ge=2, description="stochastic passes of the student (dropout)")
         teacher_passes: int = Field(10, ge=2, description="stochastic passes of the teacher (prototypes)")
-        deviation: float = Field(0.1, gt=0, description="a teacher's voxel is believed below it (prototypes)")
+        deviation: float = Field(0.1, gt=0, description="a teacher's class is believed below it (prototypes)")
         prune: Prune = Field("both", description="rules of confident learning (errors)")
-        as_released: bool = Field(False, description="the mask of the selector dropout has one channel")
+        as_released: bool = Field(False, description="the mask has one channel (dropout alone)")
+
+        @model_validator(mode="after")
+        def _is_of_dropout(self) -> Self:
+            if self.as_released and self.selector != "dropout":
+                raise ValueError(f"as_released is about the selector dropout, not {self.selector}: leave it out")
+            return self
 
     config: Config
     year = 2023
@@ -66,8 +73,7 @@ class AmbiguityConsensusMeanTeacher(MeanTeacher):
         """The consistency loss over the ambiguous voxels."""
         ambiguous = self.ambiguous(student.detach().float(), images, progress)
         step.logs["ambiguous"] = ambiguous.float().mean()
-        one_channel = self.config.as_released and self.config.selector == "dropout"
-        squares = softmax_mse(student, teacher).sum(1) / (1 if one_channel else self.task.num_classes)
+        squares = softmax_mse(student, teacher).sum(1) / (1 if self.config.as_released else self.task.num_classes)
         return (squares * ambiguous).sum() / (ambiguous.sum() + 1e-16)
 
     def threshold(self, progress: Progress) -> float:
