@@ -32,7 +32,8 @@ class BidirectionalCopyPaste(Method):
         L(R; y) = ce_weight CE + dice_weight Dice, both over the region R alone
 
     The teacher follows the student with a fixed decay, from the weights that the pre-training ends with; no validation comes before. Dice
-    has plain sums per sample and class; with ``dice_squared`` squares that are pooled over the batch, as the 2D code. At ``w = 0`` the second phase continues the first.
+    has plain sums per sample and class; with ``dice_squared`` squares that are pooled over the batch, as the 2D code. At ``w = 0``
+    the second phase continues the first.
     """
 
     class Config(MethodConfig):
