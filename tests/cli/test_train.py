@@ -51,6 +51,12 @@ def test_folder_with_other_files_is_refused(cli, train_words):
     assert outcome.code == 1 and "skin is not empty and not a run folder" in outcome.err
 
 
+def test_a_level_of_one_value_under_batch_norm_is_told(cli, train_words):
+    patches = ["--set", "network.norm=batch", "--set", "sampling.labelled=1"]
+    outcome = cli(*train_words("heart", "runs/one-value", "--method", "supervised", *patches))
+    assert outcome.code == 1 and "one value per channel" in outcome.err and "larger sampling.patch_size" in outcome.err
+
+
 def test_resume_under_other_settings_is_refused(cli, runs, train_words):
     words = train_words("heart", "runs/heart", "--method", "mean-teacher", "--resume", "auto")
     outcome = cli(*words, "--set", "train.lr=0.5")

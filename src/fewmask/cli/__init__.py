@@ -42,6 +42,11 @@ def _sentence(error: Exception) -> str:
         )
     if isinstance(error, MemoryError) or "allocate memory" in str(error) or type(error).__name__ == "OutOfMemoryError":
         return "out of memory: use a smaller sampling.patch_size, network.width or batch, or a larger machine"
+    if str(error).startswith(("Expected more than 1 value per channel", "Expected more than 1 spatial element")):
+        return (
+            "the deepest level of the network has one value per channel, which its norm cannot scale: use a larger "
+            "sampling.patch_size or network.norm=group, or, with batch norm, more patches a batch"
+        )
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     return f"{reason}; this is a fault of fewmask, which `fewmask --debug VERB ...` shows in full: please report it"
 
