@@ -10,7 +10,7 @@ import pytest
 from fewmask.bench.executors import SubmititExecutor, dask_pool, slurm_pool
 from fewmask.bench.notes import Notes
 from fewmask.bench.run import prepare, run
-from fewmask.bench.suite import find_suite
+from fewmask.bench.suite_files import find_suite
 from fewmask.errors import ConfigError
 from processes import last_row, rows, wait_for
 

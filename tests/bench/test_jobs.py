@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from fewmask.bench.jobs import expand, run_folders
-from fewmask.bench.suite import find_suite
+from fewmask.bench.suite_files import find_suite
 from fewmask.bench.work import Order, do_job
 from fewmask.config import MethodSection, load_experiment
 from fewmask.data.dataset import Dataset

@@ -13,7 +13,7 @@ from bench.fake_bench import write_bench
 from fewmask.bench.jobs import expand
 from fewmask.bench.report.find import runs_below, runs_of_suite
 from fewmask.bench.report.write import write_bench_report
-from fewmask.bench.suite import find_suite
+from fewmask.bench.suite_files import find_suite
 from fewmask.config import MethodSection
 from fewmask.errors import RunError
 from fewmask.methods import method_config

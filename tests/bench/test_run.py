@@ -13,7 +13,7 @@ from fewmask.bench.launch import Outcome, Share, run_job
 from fewmask.bench.notes import BUSY, FAILED, Notes
 from fewmask.bench.run import prepare, run
 from fewmask.bench.status import look
-from fewmask.bench.suite import find_suite, open_suite
+from fewmask.bench.suite_files import find_suite, open_suite
 from fewmask.bench.work import Order, attend, noted
 from fewmask.errors import ConfigError, DataError
 from fewmask.locks import locked

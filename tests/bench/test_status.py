@@ -5,7 +5,7 @@ import pytest
 from fewmask.bench.jobs import expand
 from fewmask.bench.notes import Notes
 from fewmask.bench.status import look, status_table, status_values, time_left
-from fewmask.bench.suite import find_suite
+from fewmask.bench.suite_files import find_suite
 from fewmask.cli.terminal import PlainConsole
 from fewmask.config import MethodSection
 from fewmask.errors import RunError

@@ -5,7 +5,8 @@ import pytest
 
 from fewmask.bench.jobs import expand
 from fewmask.bench.published import all_results
-from fewmask.bench.suite import find_suite, nested, open_suite, suite_names
+from fewmask.bench.suite import nested
+from fewmask.bench.suite_files import find_suite, open_suite, suite_names
 from fewmask.errors import ConfigError
 from fewmask.methods.base import method_config
 from fewmask.metrics.score import EXTRAS, metric_names

@@ -15,7 +15,8 @@ import yaml
 from fewmask.bench.executors import Pool
 from fewmask.bench.jobs import Job, SplitRule, expand
 from fewmask.bench.launch import Outcome
-from fewmask.bench.suite import KEPT, NOTES, PhantomScans, Suite, find_suite
+from fewmask.bench.suite import NOTES, PhantomScans, Suite
+from fewmask.bench.suite_files import KEPT, find_suite
 from fewmask.bench.work import Order
 from fewmask.data.dataset import Dataset
 from fewmask.data.phantom import Phantom, write_phantom

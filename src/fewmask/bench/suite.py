@@ -11,15 +11,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fewmask.config import Section, merge, read_yaml, validate
+from fewmask.config import Section, merge
 from fewmask.errors import ConfigError, nearest
 from fewmask.metrics.score import EXTRAS, metric_names
 from fewmask.words import parse_amount
 
-FOLDER = Path(__file__).parent / "suites"
 NOTES, REPORT = "jobs", "report"
 """The folders of an output for the jobs' logs and states and for the report; no data set can be called like them."""
-KEPT = "suite.yaml"  # of an output, with the folders of its data sets
 
 
 def _as_tuple(value: Any) -> Any:
@@ -242,71 +240,3 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
             inner = {part: inner}
         values = merge(values, inner)
     return values
-
-
-def suite_names() -> list[str]:
-    """The shipped suites."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
-
-
-def find_suite(name: str) -> Suite:
-    """A shipped suite by its name, the user's own by its file, or that of an output by its folder.
-
-    Raises:
-        ConfigError: it is not there, or not valid.
-    """
-    if name in suite_names():
-        return read_suite(FOLDER / f"{name}.yaml")
-    path = Path(name)
-    if name.endswith((".yaml", ".yml")) or path.is_file():
-        return read_suite(path)
-    if (path / KEPT).is_file():
-        return read_suite(path / KEPT)
-    raise ConfigError(
-        f"there is no suite {name!r}: give a YAML file, the folder of a comparison, or a shipped one; "
-        f"{nearest(name, suite_names())}"
-    )
-
-
-def read_suite(path: Path) -> Suite:
-    """A suite from a file, its paths made absolute.
-
-    Raises:
-        ConfigError: the file is missing or not valid.
-    """
-    suite: Suite = validate(Suite, {"name": path.stem, **read_yaml(path)}, str(path))
-    data = {
-        name: one.model_copy(
-            update={
-                "dataset": None if one.dataset is None else str((path.parent / one.dataset).resolve()),
-                "recipe": _beside(one.recipe, path),
-            }
-        )
-        for name, one in suite.data.items()
-    }
-    methods = tuple(
-        one.model_copy(update={"recipe": None if one.recipe is None else _beside(one.recipe, path)})
-        for one in suite.methods
-    )
-    return suite.model_copy(update={"data": data, "methods": methods})
-
-
-def _beside(recipes: tuple[str, ...], path: Path) -> tuple[str, ...]:
-    """Files of the user's lie beside the suite."""
-    return tuple(str((path.parent / name).resolve()) if name.endswith((".yaml", ".yml")) else name for name in recipes)
-
-
-def open_suite(name: str, output: Path | None = None) -> tuple[Suite, Path]:
-    """A suite and the folder of its runs.
-
-    Args:
-        name: see `find_suite`; the folder of a comparison is its output too.
-        output: the folder; None: ``bench/NAME``.
-
-    Raises:
-        ConfigError: see `find_suite`.
-    """
-    suite = find_suite(name)
-    if output is None:
-        output = Path(name) if (Path(name) / KEPT).is_file() else Path("bench") / suite.name
-    return suite, output

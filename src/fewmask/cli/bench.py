@@ -87,7 +87,7 @@ def run(
     """
     from fewmask.bench.run import prepare
     from fewmask.bench.run import run as run_jobs
-    from fewmask.bench.suite import open_suite
+    from fewmask.bench.suite_files import open_suite
 
     chosen, folder = open_suite(suite, output)
     chosen = chosen.only(only or [])
@@ -183,7 +183,7 @@ def status(suite: SuiteArgument, output: OutputOption = None, as_json: JsonOptio
     """
     from fewmask.bench.jobs import expand
     from fewmask.bench.status import look, status_table, status_values, time_left
-    from fewmask.bench.suite import open_suite
+    from fewmask.bench.suite_files import open_suite
 
     chosen, folder = open_suite(suite, output)
     states = look(expand(chosen, folder))
@@ -244,7 +244,7 @@ def suites(as_json: JsonOption = False) -> None:
     from rich.table import Table
 
     from fewmask.bench.jobs import expand
-    from fewmask.bench.suite import find_suite, suite_names
+    from fewmask.bench.suite_files import find_suite, suite_names
 
     known = [find_suite(name) for name in suite_names()]
     if as_json:

@@ -13,7 +13,8 @@ from fewmask.bench.report.markdown import FOLDER, to_report_markdown
 from fewmask.bench.report.page import to_html
 from fewmask.bench.report.records import csv_files
 from fewmask.bench.report.shown import Report, prepare
-from fewmask.bench.suite import KEPT, REPORT, open_suite
+from fewmask.bench.suite import REPORT
+from fewmask.bench.suite_files import KEPT, open_suite
 from fewmask.bench.tables import as_grid, to_csv
 from fewmask.errors import RunError
 from fewmask.files import replacing, write_text
