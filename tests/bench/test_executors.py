@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from contextlib import contextmanager
+from unittest import mock
 
 import pytest
 
@@ -53,6 +54,7 @@ def test_a_dask_worker_dies_and_everything_is_done(comparison, tmp_path):
     made = comparison("mean-teacher")
     first, seen = made.jobs[0], []
     with (
+        mock.patch.dict(os.environ),  # in which the cluster leaves its own settings of malloc and threads
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=str(tmp_path / "dask")
         ) as cluster,

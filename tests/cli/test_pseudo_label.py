@@ -100,17 +100,17 @@ def test_another_round_trains_on_it_and_validates_on_true_labels(made, cli, spli
 def test_rgb_pictures_and_jpeg_which_nnunet_does_not_read(cli, runs, place):
     assert cli("pseudo-label", "runs/skin", "skin", "out/skin-round").code == 0
     cases = nnunet_rules.check(place / "out/skin-round")
-    shutil.copytree(place / "skin", place / "photos", ignore=shutil.ignore_patterns(".fewmask"))
+    shutil.copytree(place / "skin", place / "jpegs", ignore=shutil.ignore_patterns(".fewmask"))
     from PIL import Image
 
-    for path in sorted(place.glob("photos/images*/*.png")):
+    for path in sorted(place.glob("jpegs/images*/*.png")):
         Image.open(path).save(path.with_suffix(".jpg"), quality=95)
         path.unlink()
-    edit_json(place / "photos/dataset.json", file_ending=".jpg")
-    assert cli("pseudo-label", "runs/skin", "photos", "out/photos-round").code == 0
-    assert nnunet_rules.check(place / "out/photos-round") == cases
-    for path in sorted((place / "out/photos-round/imagesTr").iterdir()):
-        source = next(place.glob(f"photos/images*/{path.stem}.jpg"))
+    edit_json(place / "jpegs/dataset.json", file_ending=".jpg")
+    assert cli("pseudo-label", "runs/skin", "jpegs", "out/jpegs-round").code == 0
+    assert nnunet_rules.check(place / "out/jpegs-round") == cases
+    for path in sorted((place / "out/jpegs-round/imagesTr").iterdir()):
+        source = next(place.glob(f"jpegs/images*/{path.stem}.jpg"))
         np.testing.assert_array_equal(np.asarray(Image.open(path)), np.asarray(Image.open(source)))
 
 

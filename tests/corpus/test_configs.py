@@ -52,7 +52,7 @@ OPTIONS = [
     option("a method's name that is a number", "--set method.name=7", "method.name", "string"),
     option("an unknown network", "--set network.name=unet", "unet", "did you mean"),
     option("a network of the wrong dimensions", "--set network.name=unet-2d", "UNet2D", "set network.name"),
-    option("an unknown recipe", "--recipe la/uamt", "la/uamt", "did you mean 'la/ua-mt'?"),
+    option("an unknown recipe", "--recipe la/uamt", "la/uamt", "did you mean 'la/ua-mt'"),
     option("a recipe that is not there", "--recipe absent.yaml", "absent.yaml", "give a YAML file"),
     option("a split and a budget", "--split a --labelled 2", "--split", "not both"),
     option("a budget in words", "--labelled many", "--labelled 'many'", "give a number of cases"),
