@@ -8,14 +8,14 @@ from pydantic import Field
 
 from fewmask.components.batch_statistics import in_eval_mode
 from fewmask.components.discriminator import Discriminator
-from fewmask.components.dual_task import DualTaskNetwork, distances_of
 from fewmask.components.ramps import RampConfig
 from fewmask.data.batch import Batch
-from fewmask.methods.base import Method, MethodConfig, Progress, Step, Turn, register
+from fewmask.methods.base import Progress, Step, Turn, register
+from fewmask.methods.dual_task import DualTaskConfig, DualTaskMethod
 
 
 @register("sassnet")
-class ShapeAwareNetwork(Method):
+class ShapeAwareNetwork(DualTaskMethod):
     """Shape-aware semi-supervised segmentation (Li, Zhang & He, MICCAI 2020).
 
     A network ``G`` gives the segmentation and, per foreground class, a signed distance map ``s``; a discriminator ``D`` sees the map beside
@@ -29,22 +29,16 @@ class ShapeAwareNetwork(Method):
     there is no discriminator.
     """
 
-    class Config(MethodConfig):
+    class Config(DualTaskConfig):
         """Published values for 16 labelled scans of the left atrium."""
 
-        ce_weight: float = Field(0.0, ge=0, description="weight of the cross-entropy on labelled patches")
-        dice_weight: float = Field(1.0, ge=0, description="weight of the Dice loss on labelled patches")
-        dice_background: bool = Field(False, description="average the Dice loss over all classes")
-        distance_weight: float = Field(0.3, ge=0, description="beta, weight of the squared error of the distances")
         adversarial: RampConfig = Field(
             RampConfig(weight=0.01), description="lambda(i), weight of the discriminator's verdict"
         )
         discriminator_lr: float = Field(1e-4, gt=0, description="learning rate of its Adam, betas 0.9 and 0.99")
         discriminator_width: int = Field(64, ge=1, description="channels of its first convolution")
-        as_released: bool = Field(False, description="distance 0 where a patch shows nothing of a class")
 
     config: Config
-    distance_maps = True
     family = "shape"
     year = 2020
     networks = "1 + discriminator"
@@ -53,12 +47,11 @@ class ShapeAwareNetwork(Method):
 
     def build(self) -> None:
         """The network with its distance head, and the discriminator."""
-        task, foreground = self.task, self.task.num_classes - 1
-        self.network = DualTaskNetwork(self.build_network(out_channels=foreground, heads={"distance": foreground}))
+        super().build()
+        task, width = self.task, self.config.discriminator_width
         self.discriminator: Discriminator | None = None
         if self.config.adversarial.weight:
-            width = self.config.discriminator_width
-            self.discriminator = Discriminator(task.spatial_dims, foreground, task.in_channels, width=width)
+            self.discriminator = Discriminator(task.spatial_dims, task.num_classes - 1, task.in_channels, width=width)
 
     def turns(self, phase: str) -> list[Turn]:
         """The generator with the run's optimiser, the discriminator with Adam."""
@@ -75,9 +68,7 @@ class ShapeAwareNetwork(Method):
             return self._discriminate(self.discriminator, batch)
         count = len(batch.labels)
         logits, distances = self.network.both(batch.labelled if self.discriminator is None else batch.images)
-        goal = distances_of(batch, self.task.num_classes, absent=0.0 if self.config.as_released else 1.0)
-        step = self.supervised(logits, batch.labels)
-        step.add("distance", (distances[:count] - goal).square().mean(), self.config.distance_weight)
+        step = self.both_tasks(logits, distances, batch)
         if self.discriminator is not None:
             with in_eval_mode(self.discriminator):
                 verdict = self.discriminator(distances[count:], batch.unlabelled.float())
