@@ -47,6 +47,11 @@ class FewmaskWarning(UserWarning):
     """Something that works but that the user should know."""
 
 
+def in_one_line(error: Exception) -> str:
+    """The kind and the message of an error that nobody foresaw, for a sentence of ours."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """The tail of an error about an unknown name: the closest valid ones, or all of them where none is close.
 

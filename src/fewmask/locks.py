@@ -45,6 +45,19 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         _let_go(path, file)
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether somebody holds a folder, which must exist, at this moment.
+
+    Raises:
+        WriteError: one may not write there, and so cannot ask.
+    """
+    try:
+        with locked(folder):
+            return False
+    except RunError:
+        return True
+
+
 def _take(path: Path, wait: bool) -> IO[str]:
     while True:
         holder = _own_name()

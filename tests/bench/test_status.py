@@ -48,7 +48,7 @@ def test_states(jobs, tmp_path, monkeypatch):
     assert [state.status for state in states] == ["done", "failed", "stopped", "blocked", "waiting", "blocked"]
     assert states[0].seconds == 7 and states[0].iteration == 4 and states[1].error == "no memory"
     assert states[3].error == f"it starts from blobs/2/{CO}-seed0, which failed"
-    monkeypatch.setattr("fewmask.bench.status.locked", held_by_another(second.notes))
+    monkeypatch.setattr("fewmask.locks.locked", held_by_another(second.notes))
     assert look(jobs)[2].status == "running" and look(jobs)[2].seconds == 12
     (base.folder / "config.yaml").write_text(
         base.experiment.model_copy(update={"train": base.experiment.train.model_copy(update={"lr": 0.5})}).to_yaml()

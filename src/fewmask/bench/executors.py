@@ -57,6 +57,10 @@ class Pool:
         self._kinds = len(set(gpus or ()))
         self._running: dict[Future[Outcome], tuple[str, ...]] = {}
 
+    def has_room(self, devices: int) -> bool:
+        """Whether a job that so many processes train can begin now."""
+        return len(self._running) < self.limit and self._take(devices) is not None
+
     def submit(self, notes: Path, devices: int, stop: Path) -> Future[Outcome] | None:
         """Begin a job; None where there is no room for it now.
 
@@ -65,9 +69,9 @@ class Pool:
             devices: processes that train it.
             stop: see `run_job`.
         """
-        gpus = self._take(devices)
-        if len(self._running) >= self.limit or gpus is None:
+        if not self.has_room(devices):
             return None
+        gpus = self._take(devices) or ()
         share = replace(self.share, gpus=gpus) if self._free is not None else self.share
         future = self.executor.submit(self.call, str(notes.resolve()), devices, share, str(stop.resolve()))
         self._running[future] = gpus

@@ -110,9 +110,14 @@ class Job:
         return self.experiment.train.devices
 
     @property
+    def summary(self) -> Path:
+        """The last file of the work: the mean scores."""
+        return RunFolder(self.folder).predictions / "summary.json"
+
+    @property
     def scored(self) -> bool:
         """Whether the last file of the work is there."""
-        return (self.folder / "predictions" / "summary.json").is_file()
+        return self.summary.is_file()
 
     def as_found(self) -> Experiment:
         """The settings as they would stand in the run folder that is there already.

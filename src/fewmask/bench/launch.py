@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from fewmask.bench.notes import BUSY, FAILED, LOG, STOPPED, Notes
-from fewmask.errors import RunError
-from fewmask.locks import locked
+from fewmask.locks import is_locked
 
 POLL = 0.2  # seconds
 _children: set[subprocess.Popen[bytes]] = set()
@@ -59,7 +58,7 @@ def run_job(notes: str, devices: int, share: Share, stop: str) -> Outcome:
     folder = Path(notes)
     if Path(stop).exists():
         return Outcome("stopped")
-    if _is_held(folder):
+    if is_locked(folder):  # its own process asks once more, but takes seconds to start
         return Outcome("busy")
     with (folder / LOG).open("ab") as log:
         child = _start(folder, _environment(share, devices), log)
@@ -76,15 +75,6 @@ def stop_children() -> None:
     """Let every job of this process save a checkpoint and end."""
     for child in tuple(_children):
         _stop(child)
-
-
-def _is_held(folder: Path) -> bool:
-    """Whether another process is at the job; its own process asks once more, but takes seconds to start."""
-    try:
-        with locked(folder):
-            return False
-    except RunError:
-        return True
 
 
 def _start(folder: Path, environment: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:

@@ -22,7 +22,7 @@ from fewmask.data.dataset import Dataset
 from fewmask.data.phantom import Phantom, write_phantom
 from fewmask.data.split import Split
 from fewmask.engine.interrupt import Interruption
-from fewmask.errors import ConfigError
+from fewmask.errors import ConfigError, in_one_line
 from fewmask.files import make_folder, write_text
 from fewmask.locks import locked
 
@@ -189,12 +189,14 @@ class _Work:
 
     def submit(self, job: Job) -> None:
         """Hand a job over, if there is room."""
+        if not self.pool.has_room(job.devices):
+            return
         self.comparison.order(job).write()
         try:
             future = self.pool.submit(job.notes, job.devices, self.stop)
         except Exception as error:  # of the executor: a queue that refuses, a cluster that is gone
             del self.waiting[job]
-            self.end(job, Outcome("failed", _sentence(error)))
+            self.end(job, Outcome("failed", in_one_line(error)))
             return
         if future is not None:
             if not self.waiting.pop(job):  # else it is asked for again
@@ -234,8 +236,4 @@ def _outcome(future: Future[Outcome]) -> Outcome:
     except CancelledError:
         return Outcome("stopped")
     except Exception as error:  # of the executor: a worker that dies again and again
-        return Outcome("failed", _sentence(error))
-
-
-def _sentence(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        return Outcome("failed", in_one_line(error))

@@ -11,10 +11,10 @@ from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from fewmask.bench.jobs import Job
-from fewmask.bench.notes import Notes
+from fewmask.bench.notes import LOG, Notes
 from fewmask.engine.loggers import read_metrics
 from fewmask.errors import ConfigError, RunError, WriteError
-from fewmask.locks import locked
+from fewmask.locks import is_locked
 from fewmask.run_folder import RunFolder
 from fewmask.words import duration
 
@@ -91,10 +91,7 @@ def _at_work(notes: Path) -> bool:
     if not notes.is_dir():
         return False
     try:
-        with locked(notes):
-            return False
-    except RunError:
-        return True
+        return is_locked(notes)
     except WriteError:  # one may look without the right to write
         return Notes.read(notes).status == "running"
 
@@ -146,7 +143,7 @@ def status_values(states: Sequence[JobState]) -> dict[str, Any]:
             {
                 "run": str(state.job.place),
                 "folder": str(state.job.folder),
-                "log": str(state.job.notes / "log.txt"),
+                "log": str(state.job.notes / LOG),
                 "status": state.status,
                 "seconds": state.seconds,
                 "iteration": state.iteration,

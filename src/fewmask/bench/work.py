@@ -29,7 +29,7 @@ from fewmask.data.split import Split
 from fewmask.engine.distributed import is_follower
 from fewmask.engine.interrupt import InterruptedRunError
 from fewmask.engine.train import train
-from fewmask.errors import FewmaskError, FollowerError, RunError
+from fewmask.errors import FewmaskError, FollowerError, RunError, in_one_line
 from fewmask.files import make_folder, read_json, write_json
 from fewmask.inference.predictor import Predictor
 from fewmask.locks import locked
@@ -178,7 +178,7 @@ def _guarded(work: Callable[[], None], note: Callable[..., None]) -> int:
         return FAILED
     except Exception as error:
         traceback.print_exc()
-        note("failed", " ".join(f"{type(error).__name__}: {error}".split())[:300])
+        note("failed", in_one_line(error))
         return FAILED
     note("done")
     return 0

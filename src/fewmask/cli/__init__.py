@@ -8,7 +8,7 @@ import warnings
 
 from fewmask.allocator import keep_freed_memory
 from fewmask.cli.console import STATE, print_error, print_warning
-from fewmask.errors import FewmaskError, FewmaskWarning, FollowerError
+from fewmask.errors import FewmaskError, FewmaskWarning, FollowerError, in_one_line
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def _sentence(error: Exception) -> str:
             "the deepest level of the network has one value per channel, which its norm cannot scale: use a larger "
             "sampling.patch_size or network.norm=group, or, with batch norm, more patches a batch"
         )
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    reason = in_one_line(error)
     return f"{reason}; this is a fault of fewmask, which `fewmask --debug VERB ...` shows in full: please report it"
 
 

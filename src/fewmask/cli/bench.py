@@ -148,7 +148,7 @@ def _teller(comparison: Comparison, pool: Pool) -> Callable[[Job, Outcome | None
         if outcome.status == "failed":
             say(f"{number}: failed: {outcome.error}", style="red")
             return
-        dice = read_json(job.folder / "predictions" / "summary.json")["mean"]["metrics"]["dice"]["mean"]
+        dice = read_json(job.summary)["mean"]["metrics"]["dice"]["mean"]
         shown = "no case has a class to score" if dice is None else f"Dice {100 * dice:.1f} %"
         rest = f"; {duration(left)} left" if left else ""
         say(f"{number}: {shown} in {duration(Notes.read(job.notes).seconds)}{rest}")

@@ -16,7 +16,7 @@ from fewmask.engine.trackers import (
     load_tensorboard,
     load_wandb,
 )
-from fewmask.errors import ConfigError, FewmaskWarning
+from fewmask.errors import ConfigError, FewmaskWarning, in_one_line
 from fewmask.run_folder import RunFolder
 
 TRACKERS: dict[str, Callable[[RunFolder, Experiment, int], Logger]] = {
@@ -97,6 +97,5 @@ class RunLoggers:
             yield
         except Exception as error:  # a full disk, a server that is away: no reason to lose a training
             self.trackers.pop(name, None)
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            message = f"train.loggers: {name} has failed ({reason}); the training goes on without it, metrics.csv has all rows"
+            message = f"train.loggers: {name} has failed ({in_one_line(error)}); the training goes on without it, metrics.csv has all rows"
             warnings.warn(message, FewmaskWarning, stacklevel=4)

@@ -66,6 +66,18 @@ class Scan:
         return image
 
 
+def check_unlabelled(dataset: Dataset, cases: Sequence[str]) -> None:
+    """See that there are scans whose label a run did not see, and that their headers can be read.
+
+    Raises:
+        DataError: there is none, or see `Scan.check`.
+    """
+    if not cases:
+        raise DataError(f"{dataset.root}: has no scan that the run did not see the label of; put scans into imagesUn/")
+    for case in cases:
+        Scan(case, dataset.case(case).images).check(dataset.spatial_dims)
+
+
 def find_scans(path: Path, channels: int) -> list[Scan]:
     """The scans of a file or a folder, by name.
 

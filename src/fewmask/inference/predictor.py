@@ -192,7 +192,7 @@ class Predictor:
         if self.settings.largest_component:
             whole, labels = labels, largest_component(labels, range(1, self.task.num_classes))
             if confidence is not None:
-                confidence[whole != labels] = 1 - confidence[whole != labels]
+                np.subtract(1, confidence, out=confidence, where=whole != labels)
         return labels
 
     def _slabs(self, prepared: Array, *, spread: bool) -> Iterator[tuple[int, Array]]:

@@ -21,7 +21,7 @@ from fewmask.data.roles import Roles, check_fits, roles_of
 from fewmask.data.split import Split
 from fewmask.errors import ConfigError, DataError, RunError
 from fewmask.files import append_text, make_folder, read_json, sweep, write_json, write_text
-from fewmask.inference.inputs import Scan
+from fewmask.inference.inputs import Scan, check_unlabelled
 from fewmask.inference.predictor import Predictor
 from fewmask.inference.pseudo_rows import Row, lines, read_rows
 from fewmask.inference.pseudo_rows import table as table_text
@@ -94,10 +94,7 @@ def write_pseudo_labels(
     """
     roles = roles_of(source, split)
     check_fits(source, predictor.channels, predictor.task.class_names, predictor.task.spatial_dims)
-    if not roles.unlabelled:
-        raise DataError(f"{source.root}: has no scan that the run did not see the label of; put scans into imagesUn/")
-    for case in roles.unlabelled:
-        Scan(case, source.case(case).images).check(predictor.task.spatial_dims)
+    check_unlabelled(source, roles.unlabelled)
     manifest = {"format": 1, "source": str(source.root.resolve()), **origin, **asdict(choice)}
     _check_output(output, source, manifest)
     make_folder(output)

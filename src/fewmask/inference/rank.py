@@ -17,10 +17,10 @@ from fewmask.data.dataset import Dataset
 from fewmask.data.image import Image
 from fewmask.data.roles import Roles, check_fits, roles_of
 from fewmask.data.split import Split
-from fewmask.errors import ConfigError, DataError
+from fewmask.errors import ConfigError
 from fewmask.files import write_json, write_text
 from fewmask.inference.features import PooledFeatures
-from fewmask.inference.inputs import Scan
+from fewmask.inference.inputs import Scan, check_unlabelled
 from fewmask.inference.predictor import Predictor
 from fewmask.inference.select import By, disagreement, foreground_doubt, order, percentile_ranks
 from fewmask.methods.base import SoftmaxPredictor
@@ -130,10 +130,7 @@ def _checked(models: Sequence[Model], dataset: Dataset, split: Split, by: By) ->
         task = model.predictor.task
         check_fits(dataset, model.predictor.channels, task.class_names, task.spatial_dims)
     roles = roles_of(dataset, split)
-    if not roles.unlabelled:
-        raise DataError(f"{dataset.root}: has no scan that the run did not see the label of; put scans into imagesUn/")
-    for case in roles.unlabelled:
-        Scan(case, dataset.case(case).images).check(dataset.spatial_dims)
+    check_unlabelled(dataset, roles.unlabelled)
     return roles
 
 

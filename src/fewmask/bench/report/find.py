@@ -12,6 +12,7 @@ from fewmask.bench.jobs import expand
 from fewmask.bench.report.content import BenchRun
 from fewmask.bench.suite import Suite
 from fewmask.errors import ConfigError, RunError
+from fewmask.run_folder import RunFolder
 from fewmask.words import count
 
 SEED = re.compile(r"(?P<label>.+)-seed\d+")
@@ -32,7 +33,7 @@ def runs_of_suite(suite: Suite, output: Path) -> Found:
         ConfigError: the suite is not valid.
     """
     jobs = expand(suite, output)
-    begun = [job for job in jobs if (job.folder / "config.yaml").is_file()]
+    begun = [job for job in jobs if RunFolder(job.folder).started]
     runs, remarks = [], []
     for job in begun:
         try:
