@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from fewmask.components.virtual_adversarial import adversarial_direction, overlap_loss
+from fewmask.components.virtual_adversarial import adversarial_direction, adversarial_features, overlap_loss
 
 
 def test_the_overlap_of_all_channels_together_by_hand():
@@ -84,3 +84,33 @@ def test_it_does_not_vanish_in_float16(squared):
     target = torch.stack([torch.ones(1, 64, 64), torch.zeros(1, 64, 64)], 1)
     found = adversarial_direction(network, x, target, probe=10.0, squared=squared)
     assert found.norm().item() == pytest.approx(1, abs=1e-4)
+
+
+def test_the_move_of_features_in_float64():
+    """A decoder with logits (0, 1.5 a + 0.5 b) of two levels: the gradient of KL by differences, each level and sample of its own length."""
+    levels = [torch.tensor([[[0.3, -0.2, 0.9]], [[1.0, 0.4, -0.7]]]), torch.tensor([[[0.1]], [[-0.4]]])]
+
+    def logits(maps):
+        return torch.cat([torch.zeros_like(maps[0]), 1.5 * maps[0] + 0.5 * maps[1]], 1)
+
+    torch.manual_seed(4)
+    found = adversarial_features(logits, levels, probe=0.5, radius=2.0)
+    torch.manual_seed(4)
+    starts = [torch.rand_like(level) - 0.5 for level in levels]
+    starts = [(d / d.flatten(1).norm(dim=1).view(2, 1, 1)).double() for d in starts]
+    clean = [level.double() for level in levels]
+
+    def apart(changes):
+        p = logits(clean).softmax(1)
+        q = logits([z + 0.5 * d for z, d in zip(clean, changes, strict=True)]).softmax(1)
+        return (p * (p / q).log()).sum()
+
+    for k, level in enumerate(clean):
+        wanted = torch.zeros_like(level)
+        for place in torch.ones_like(level).nonzero().tolist():
+            step = [torch.zeros_like(d) for d in starts]
+            step[k][tuple(place)] = 1e-5
+            more, less = ([d + sign * s for d, s in zip(starts, step, strict=True)] for sign in (1, -1))
+            wanted[tuple(place)] = (apart(more) - apart(less)) / 2e-5
+        wanted = level + 2.0 * wanted / wanted.flatten(1).norm(dim=1).view(2, 1, 1)
+        torch.testing.assert_close(found[k].double(), wanted, atol=1e-3, rtol=1e-3)

@@ -51,7 +51,7 @@ def touched(method, term):
 def disturbed(method, features, seed):
     """The logits of all decoders, with the draws of a seed."""
     torch.manual_seed(seed)
-    kinds = [method.disturb[kind] for kind in method.config.perturbations]
+    kinds = [method.of_level[kind] for kind in method.config.perturbations]
     return [method.network.decode([kind(level) for level in features], k).logits[0] for k, kind in enumerate(kinds, 1)]
 
 
@@ -73,11 +73,68 @@ def test_cct(supervise):
 def test_what_disturbs_the_decoders_of_cct():
     method = build("cct")
     x = torch.rand(2, 3, 32, 32) + 0.5
-    noisy, dropped, blind = (method.disturb[kind](x) for kind in ("noise", "dropout", "attention"))
+    noisy, dropped, blind = (method.of_level[kind](x) for kind in ("noise", "dropout", "attention"))
     assert (noisy / x - 1).abs().max() <= 0.3 and (noisy != x).any()
     torch.testing.assert_close(noisy[0] / x[0], noisy[1] / x[1])
     assert 0.25 < (dropped == 0).float().mean() < 0.35
     assert ((blind == 0).all(1) | (blind == x).all(1)).all() and (blind == 0).any()
+
+
+def test_where_the_main_decoder_of_cct_says_to_disturb():
+    method = build("cct", perturbations=["objects", "context", "cutout"])
+    features = method.network.encode(small_batch(method.task).images)
+    seen = torch.zeros(4, 32, 32, dtype=torch.bool)
+    seen[:, 8:24, 8:16] = True
+    objects, context, cutout = (method._disturbed(kind, features, seen, 1) for kind in ("objects", "context", "cutout"))
+    for level, without_objects, without_context, cut in zip(features, objects, context, cutout, strict=True):
+        step = 32 // level.shape[-1]
+        inside = seen[:, None, ::step, ::step]
+        assert torch.equal(without_objects, level * ~inside)
+        assert torch.equal(without_context, level * inside)
+        assert torch.equal(cut[:, :, ~seen[0, ::step, ::step]], level[:, :, ~seen[0, ::step, ::step]])
+    # 0.4 of 16 and of 8 is 6 and 3: of 128 places 18 are cut out.
+    assert ((cutout[0] == 0) & (features[0] != 0)).any(1).sum((1, 2)).tolist() == [18] * 4
+
+
+def test_only_the_deepest_features_of_cct_may_be_disturbed():
+    method = build("cct", disturb="deepest")
+    features = method.network.encode(small_batch(method.task).images)
+    for kind in ("noise", "context", "adversarial"):
+        *kept, last = method._disturbed(kind, features, torch.zeros(4, 32, 32, dtype=torch.bool), 1)
+        assert all(one is other for one, other in zip(kept, features, strict=False))
+        assert not torch.equal(last, features[-1])
+
+
+def test_the_adversarial_decoder_of_cct_is_moved_most():
+    method = build("cct", perturbations=["adversarial"], radius=0.3).train()
+    features = [level.detach() for level in method.network.encode(small_batch(method.task).images)]
+    statistics = {name: value.clone() for name, value in method.named_buffers()}
+    moved = method._disturbed("adversarial", features, torch.zeros(4, 32, 32, dtype=torch.bool), 1)
+    assert all(torch.equal(value, statistics[name]) for name, value in method.named_buffers())
+    assert all(p.grad is None for p in method.parameters()) and method.network.training
+    method.eval()
+
+    def change(levels):
+        clean, other = (method._decode(z, 1).softmax(1) for z in (features, levels))
+        return (clean * (clean / other).log()).sum().item()
+
+    lengths = [(a - b).flatten(1).norm(dim=1) for a, b in zip(moved, features, strict=True)]
+    assert all(length.tolist() == pytest.approx([0.3] * 4, rel=1e-3) for length in lengths)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        random = [torch.randn_like(level) for level in features]
+        units = [r / r.flatten(1).norm(dim=1).view(-1, 1, 1, 1) for r in random]
+        assert change(moved) > 2 * change([z + 0.3 * u for z, u in zip(features, units, strict=True)])
+
+
+def test_cct_with_the_seven_kinds_of_the_paper():
+    kinds = ["channel-dropout", "cutout", "adversarial", "context", "objects", "attention", "noise"]
+    method = build("cct", perturbations=kinds, disturb="deepest", supervise="main", detach_main=True)
+    batch = small_batch(method.task)
+    step = method(batch, END)
+    step.loss.backward()
+    assert len(method.network.decoders) == 8 and step.logs["consistency"] > 0
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
 
 
 @pytest.mark.parametrize("detach", [False, True])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fewmask.networks.perturbations import attention_drop, feature_noise
+from fewmask.networks.perturbations import attention_drop, feature_noise, keep_where, outside_cutouts
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 8, 8), (3, 4, 4, 8, 8)])
@@ -41,3 +41,34 @@ def test_gradient_passes(perturb):
     features = torch.rand(2, 3, 4, 4, requires_grad=True)
     perturb(features).sum().backward()
     assert features.grad.abs().sum() > 0
+
+
+def test_features_stay_where_a_mask_says_at_every_resolution():
+    keep = torch.tensor([[[True, True, False, False], [True, True, True, False]]])
+    features = torch.arange(1.0, 5.0).view(1, 1, 2, 2).expand(1, 3, 2, 2)
+    assert keep_where(features, keep)[0, 1].tolist() == [[1, 0], [3, 4]]
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_one_box_is_cut_out_of_each_object(dims):
+    foreground = torch.zeros(2, *[32] * dims, dtype=torch.bool)
+    near, far = (slice(0, 10),) * dims, (slice(15, 25),) * dims
+    foreground[0][near] = foreground[0][far] = True
+    starts = set()
+    for seed in range(20):
+        torch.manual_seed(seed)
+        keep = outside_cutouts(foreground, 0.4)
+        assert keep[1].all() and keep[0][~foreground[0]].all()
+        for box in (near, far):
+            cut = ~keep[0][box]
+            assert cut.sum() == 4**dims
+            places = cut.nonzero()
+            assert (places.amax(0) - places.amin(0) == 3).all()
+            starts.add(places[0, 0].item())
+    assert {0, 6} <= starts <= set(range(7))
+
+
+def test_a_small_object_loses_at_least_a_voxel():
+    foreground = torch.zeros(1, 5, 5, dtype=torch.bool)
+    foreground[0, 2, 2] = True
+    assert (~outside_cutouts(foreground, 0.4)).sum() == 1
