@@ -127,9 +127,20 @@ def test_the_release_of_ac_mt_divides_by_one_channel_of_one_selector():
     assert losses[1] == pytest.approx(3 * losses[0], rel=1e-5) and losses[0] > 0
 
 
-@pytest.mark.parametrize("selector", ["entropy", "prototypes", "errors"])
-def test_the_release_of_ac_mt_is_told_of_one_selector_alone(selector):
-    with pytest.raises(ConfigError, match=f"about the selector dropout, not {selector}"):
+def test_the_release_of_ac_mt_adds_the_entropy_of_voxels_that_prototypes_leave():
+    method, batch, student, _ = ambiguous_mean_teacher(selector="prototypes", teacher_passes=2)
+    sure = ~method.ambiguous(student[2:], batch.unlabelled, LATE).numpy()
+    p = softmax(student[2:])
+    doubt = -(p * np.log(p + 1e-6)).sum(1)[sure].mean() / math.log(3)
+    apart = method(batch, LATE).logs["consistency"].item()
+    method.config = method.config.model_copy(update={"as_released": True})
+    assert 0.02 < sure.mean() < 0.98 and doubt > 0.1
+    assert method(batch, LATE).logs["consistency"].item() == pytest.approx(apart + doubt, rel=1e-4)
+
+
+@pytest.mark.parametrize("selector", ["entropy", "errors"])
+def test_the_release_of_ac_mt_is_told_of_two_selectors_alone(selector):
+    with pytest.raises(ConfigError, match=f"about the selectors dropout and prototypes, not {selector}"):
         build("ac-mt", selector=selector, as_released=True)
 
 

@@ -39,7 +39,8 @@ class AmbiguityConsensusMeanTeacher(MeanTeacher):
         errors      confident learning takes the student's label for an error, given the teacher's probabilities; everything counts
                     where a class is missing
 
-    The released mask of ``dropout`` has one channel, so its sum is ``K`` times smaller and the loss ``K`` times larger: ``as_released``.
+    ``as_released``: the mask of ``dropout`` has one channel, so its sum is ``K`` times smaller and the loss ``K`` times larger; with
+    ``prototypes`` the mean of H(p_u) / ln K over the other voxels is added to the loss.
     """
 
     class Config(MeanTeacher.Config):
@@ -56,12 +57,16 @@ class AmbiguityConsensusMeanTeacher(MeanTeacher):
         teacher_passes: int = Field(10, ge=2, description="stochastic passes of the teacher (prototypes)")
         deviation: float = Field(0.1, gt=0, description="a teacher's class is believed below it (prototypes)")
         prune: Prune = Field("both", description="rules of confident learning (errors)")
-        as_released: bool = Field(False, description="the mask has one channel (dropout alone)")
+        as_released: bool = Field(
+            False, description="the mask has one channel (dropout); sure voxels' entropy is added (prototypes)"
+        )
 
         @model_validator(mode="after")
-        def _is_of_dropout(self) -> Self:
-            if self.as_released and self.selector != "dropout":
-                raise ValueError(f"as_released is about the selector dropout, not {self.selector}: leave it out")
+        def _release_differs(self) -> Self:
+            if self.as_released and self.selector not in ("dropout", "prototypes"):
+                raise ValueError(
+                    f"as_released is about the selectors dropout and prototypes, not {self.selector}: leave it out"
+                )
             return self
 
     config: Config
@@ -73,8 +78,14 @@ class AmbiguityConsensusMeanTeacher(MeanTeacher):
         """The consistency loss over the ambiguous voxels."""
         ambiguous = self.ambiguous(student.detach().float(), images, progress)
         step.logs["ambiguous"] = ambiguous.float().mean()
-        squares = softmax_mse(student, teacher).sum(1) / (1 if self.config.as_released else self.task.num_classes)
-        return (squares * ambiguous).sum() / (ambiguous.sum() + 1e-16)
+        selector, released = self.config.selector, self.config.as_released
+        one_channel = released and selector == "dropout"
+        squares = softmax_mse(student, teacher).sum(1) / (1 if one_channel else self.task.num_classes)
+        loss = (squares * ambiguous).sum() / (ambiguous.sum() + 1e-16)
+        if not (released and selector == "prototypes"):
+            return loss
+        doubt = entropy(student.float().softmax(1)) / math.log(self.task.num_classes)
+        return loss + (doubt * ~ambiguous).sum() / (~ambiguous).sum().clamp_min(1)
 
     def threshold(self, progress: Progress) -> float:
         """The entropy in nats from which a voxel is ambiguous at this iteration."""
