@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from fewmask.config import validate
 from fewmask.errors import ConfigError
@@ -63,6 +64,10 @@ def test_the_size_of_stable_diffusions():
     assert [tuple(s.shape[1:]) for s in code.skips] == [
         (128, 224, 224), (256, 112, 112), (512, 56, 56), (512, 28, 28)
     ]  # fmt: skip
+    stages = []
+    image = autoencoder.decode(code.mean, lambda level, x: (stages.append((level, tuple(x.shape[1:]))), x)[1])
+    assert stages == [(3, (512, 28, 28)), (2, (512, 56, 56)), (1, (256, 112, 112)), (0, (128, 224, 224))]
+    assert image.shape == (1, 3, 224, 224)
 
 
 def test_another_way_of_building_is_noticed():
@@ -84,6 +89,57 @@ def test_weights_scale_and_shift_of_a_folder(tmp_path):
     load_diffusers(own, AutoencoderShape(**TINY, diffusers=str(tmp_path), subfolder="vae"))
     assert all(torch.equal(a, b) for a, b in zip(own.kl.parameters(), source.kl.parameters(), strict=True))
     assert (float(own.scale), float(own.shift)) == pytest.approx((0.25, 0.1))
+
+
+def first_release(kl, levels=3):
+    """The weights under the names that they had first: a table of all parts, written without looking at the way back."""
+    table = {"encoder.mid_block.attentions.0.to_out.0": "encoder.mid.attn_1.proj_out"}
+    for side in ("encoder", "decoder"):
+        ours, theirs = f"{side}.mid_block", f"{side}.mid"
+        table |= {f"{ours}.resnets.{n}": f"{theirs}.block_{n + 1}" for n in (0, 1)}
+        table |= {f"{ours}.attentions.0.to_{k}": f"{theirs}.attn_1.{k}" for k in "qkv"}
+        table |= {f"{ours}.attentions.0.to_out.0": f"{theirs}.attn_1.proj_out"}
+        table |= {
+            f"{ours}.attentions.0.group_norm": f"{theirs}.attn_1.norm",
+            f"{side}.conv_norm_out": f"{side}.norm_out",
+        }
+    for n in range(levels):
+        table |= {f"encoder.down_blocks.{n}.resnets.{m}": f"encoder.down.{n}.block.{m}" for m in range(2)}
+        table |= {f"decoder.up_blocks.{levels - 1 - n}.resnets.{m}": f"decoder.up.{n}.block.{m}" for m in range(3)}
+        table |= {f"encoder.down_blocks.{n}.downsamplers.0": f"encoder.down.{n}.downsample"}
+        table |= {f"decoder.up_blocks.{levels - 1 - n}.upsamplers.0": f"decoder.up.{n}.upsample"}
+    named = {}
+    for name, tensor in kl.state_dict().items():
+        part = next((ours for ours in table if name.startswith(f"{ours}.")), "")
+        old = table.get(part, "") + name.removeprefix(part)
+        turned = tensor[:, :, None, None] if ".attn_1." in old and tensor.ndim == 2 else tensor
+        named[old.replace("conv_shortcut", "nin_shortcut")] = turned.clone()
+    return named
+
+
+@pytest.mark.parametrize("prefix", ["", "first_stage_model."])
+def test_weights_under_the_names_of_the_first_release(prefix, tmp_path):
+    source, own = tiny(seed=5, layers=2), tiny(seed=6, layers=2)
+    weights = {prefix + name: tensor for name, tensor in first_release(source.kl).items()}
+    assert {f"{prefix}decoder.up.2.upsample.conv.weight", f"{prefix}encoder.mid.attn_1.q.weight"} <= weights.keys()
+    save_file(weights | {"model.diffusion_model.out.2.bias": torch.zeros(3)}, tmp_path / "vae.safetensors")
+    load_diffusers(own, AutoencoderShape(**TINY | {"layers": 2}, diffusers=str(tmp_path / "vae.safetensors")))
+    assert float(own.scale) == pytest.approx(0.18215)
+    with torch.no_grad():
+        theirs, code = source.kl.encode(images()).latent_dist, own.encode(images())
+        torch.testing.assert_close(code.mean, 0.18215 * theirs.mean)
+        torch.testing.assert_close(own.decode(code.mean), source.kl.decode(theirs.mean).sample)
+    missing = {name: tensor for name, tensor in weights.items() if "up.1.block.0.conv1.weight" not in name}
+    save_file(missing, tmp_path / "lacking.safetensors")
+    with pytest.raises(ConfigError, match=r"another kind of autoencoder .*up_blocks\.1\.resnets\.0\.conv1\.weight"):
+        load_diffusers(own, AutoencoderShape(**TINY | {"layers": 2}, diffusers=str(tmp_path / "lacking.safetensors")))
+
+
+def test_a_pickled_file_is_not_opened(tmp_path):
+    torch.save({"state_dict": first_release(tiny().kl)}, tmp_path / "vae.ckpt")
+    shape = AutoencoderShape(**TINY, diffusers=str(tmp_path / "vae.ckpt"))
+    with pytest.raises(ConfigError, match="must hold safetensors; other formats can run code"):
+        load_diffusers(Autoencoder(shape), shape)
 
 
 def test_another_size_is_named(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -12,11 +13,13 @@ from torch import Tensor, nn
 
 from fewmask.config import Section, Sizes
 from fewmask.errors import ConfigError
+from fewmask.networks.ldm_weights import diffusers_names
 
 Fuse = Callable[[int, Tensor], Tensor]
 _STABLE_DIFFUSION: dict[str, Any] = {"widths": (128, 256, 512, 512), "layers": 2, "groups": 32}
 _SMALL: dict[str, Any] = {"widths": (32, 64, 128, 128), "layers": 1, "groups": 8}
 _TOLERANCE = 1e-4
+_SCALE = 0.18215  # of Stable Diffusion's latents, which files of the first release do not hold
 
 
 class AutoencoderShape(Section):
@@ -24,7 +27,8 @@ class AutoencoderShape(Section):
 
     diffusers: str | None = Field(
         None,
-        description="folder or hub id of a Stable-Diffusion autoencoder in diffusers' format (config.json and safetensors)",
+        description="folder or hub id of a Stable-Diffusion autoencoder in diffusers' format (config.json and safetensors), or a "
+        "safetensors file with the names of the first release",
     )
     subfolder: str = Field("", description="of that folder or repository, such as vae")
     download: bool = Field(False, description="a hub id may be fetched; false: only what is in the local cache")
@@ -182,13 +186,16 @@ def _kind() -> Any:
 
 
 def load_diffusers(autoencoder: Autoencoder, shape: AutoencoderShape) -> None:
-    """Give an autoencoder the weights, scale and shift of one that diffusers saved.
+    """Give an autoencoder the weights, scale and shift of one that diffusers saved, or those of a file of the first release.
 
     Only safetensors are read, so that nothing is unpickled.
 
     Raises:
         ConfigError: it cannot be read, or is of another size (says which settings to change).
     """
+    if shape.diffusers is not None and Path(shape.diffusers).is_file():
+        _load_file(autoencoder, shape.diffusers)
+        return
     try:
         source = _kind().from_pretrained(
             shape.diffusers,
@@ -216,15 +223,34 @@ def load_diffusers(autoencoder: Autoencoder, shape: AutoencoderShape) -> None:
     wrong = [f"method.autoencoder.{name}={_plain(their)}" for name, (their, our) in sizes.items() if their != our]
     if wrong:
         raise ConfigError(f"autoencoder.diffusers {shape.diffusers!r} is of another size: set {' and '.join(wrong)}")
+    _fill(autoencoder, source.state_dict(), str(shape.diffusers), theirs.scaling_factor, theirs.shift_factor or 0.0)
+
+
+def _load_file(autoencoder: Autoencoder, path: str) -> None:
+    """The weights of one file under the names of the first release."""
+    from safetensors.torch import load_file
+
     try:
-        autoencoder.kl.load_state_dict(source.state_dict())
+        weights = load_file(path)
+    except Exception as error:  # OSError, and whatever safetensors raises
+        raise ConfigError(
+            f"autoencoder.diffusers {path!r} cannot be loaded ({error}): a file must hold safetensors; other formats can run code, "
+            "convert them with diffusers first"
+        ) from None
+    _fill(autoencoder, diffusers_names(weights, len(autoencoder.widths)), path, _SCALE, 0.0)
+
+
+def _fill(autoencoder: Autoencoder, weights: dict[str, Tensor], name: str, scale: float, shift: float) -> None:
+    """Put weights under diffusers' names into an autoencoder, and see whether it works as diffusers' does."""
+    try:
+        autoencoder.kl.load_state_dict(weights)
     except RuntimeError as error:
         raise ConfigError(
-            f"autoencoder.diffusers {shape.diffusers!r} is another kind of autoencoder ({str(error).splitlines()[-1].strip()}): "
-            "give one of Stable Diffusion"
+            f"autoencoder.diffusers {name!r} is another kind of autoencoder ({str(error).splitlines()[-1].strip()}): "
+            "give one of Stable Diffusion, and its size in method.autoencoder"
         ) from None
-    autoencoder.scale.fill_(theirs.scaling_factor)
-    autoencoder.shift.fill_(theirs.shift_factor or 0.0)
+    autoencoder.scale.fill_(scale)
+    autoencoder.shift.fill_(shift)
     autoencoder.check_walk()
 
 
