@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from fewmask.components.mask_codes import MaskCode, MaskCodeConfig, confident_part, largest_components
 from fewmask.config import validate
-from fewmask.errors import ConfigError
+from fewmask.errors import ConfigError, FewmaskWarning
 
 SIZES = range(2, 9)
 
@@ -114,6 +116,51 @@ def test_the_largest_component_of_each_class_and_image():
     kept = largest_components(labels, 3)
     assert kept[0].tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 2, 2]]
     assert not kept[1].any()
+
+
+# ------------------------------------------------------------------------------------------------------------ palette
+
+COLOURED = MaskCodeConfig(mode="palette")
+
+
+@pytest.mark.parametrize("classes", SIZES)
+def test_a_colour_is_its_class_up_to_an_error_of_one(classes):
+    code, labels = MaskCode(classes, COLOURED), labels_of(classes)
+    image = code.to_image(labels)
+    assert image.shape == (2, 3, 12, 10)
+    assert image.abs().min() == image.abs().max() == 1
+    noise = (torch.rand(image.shape, generator=torch.Generator().manual_seed(1)) * 2 - 1) * 0.98
+    assert torch.equal(code.to_labels(image + noise), labels)
+    assert (code.to_labels(image - 2.1 * image.sign()) != labels).all()
+    shares = code.shares(image + noise)
+    torch.testing.assert_close(shares.sum(1), torch.ones(2, 12, 10))
+
+
+def test_two_colours_decide_as_two_greys_do():
+    image = torch.randn(4, 3, 50, 50, generator=torch.Generator().manual_seed(0))
+    coloured, grey = (MaskCode(2, config).to_labels(image) for config in (COLOURED, MaskCodeConfig()))
+    assert torch.equal(coloured, grey)
+    assert 0.4 < grey.float().mean() < 0.6
+
+
+def test_shares_of_colours_by_hand():
+    """Black, white and red seen at (0.5, -1, -1): squared distances 2.25, 8.25 and 0.25."""
+    shares = MaskCode(3, COLOURED).shares(torch.tensor([0.5, -1.0, -1.0]).reshape(1, 3, 1, 1))
+    powers = torch.tensor([math.exp(-d / 0.25) for d in (2.25, 8.25, 0.25)])
+    torch.testing.assert_close(shares.flatten(), powers / powers.sum())
+
+
+def test_an_edge_of_colours_has_no_rim():
+    """From class 0 to class 2 greys pass class 1, colours do not."""
+    edge = torch.linspace(0, 1, 21)[None, None, None]
+    for code, between in ((MaskCode(3), {0, 1, 2}), (MaskCode(3, COLOURED), {0, 2})):
+        first, last = code.to_image(torch.tensor([[[0, 2]]])).split(1, dim=3)
+        assert set(code.to_labels(first + (last - first) * edge).flatten().tolist()) == between
+
+
+def test_more_classes_than_greys_can_tell_apart():
+    with pytest.warns(FewmaskWarning, match=r"no more than 0\.12 of the range"):
+        MaskCode(9)
 
 
 def test_an_order_must_name_every_class():

@@ -9,14 +9,17 @@ import torch
 import torch.nn.functional as F
 
 from fewmask.components.losses import dice_loss, one_hot
-from fewmask.config import MethodSection
+from fewmask.config import MethodSection, load_experiment
 from fewmask.data.dataset import Dataset
 from fewmask.data.split import Split
+from fewmask.engine.optim import learning_rate, turn_config
 from fewmask.engine.train import train
 from fewmask.errors import ConfigError, FewmaskWarning
+from fewmask.inference.sliding_window import sliding_window
 from fewmask.inference.weights import load_weights
 from fewmask.methods import Progress, build_method, method_config
 from fewmask.networks.autoencoder import Autoencoder, AutoencoderShape
+from fewmask.recipes import recipe_path
 from helpers import write_dataset
 from toys import CHEAP, small_batch, small_experiment, small_network, small_task
 
@@ -46,12 +49,17 @@ def step_of(method, phase, batch=None, turn=None):
 
 
 def moved(method):
-    """The parts that got a gradient which is not zero."""
-    found = {}
+    """The parts that got a gradient: each of their weights one that is not zero, or none of them any."""
+    found = []
     for part in PARTS:
-        parameters = list(method.branches.get_submodule(part).parameters())
-        found[part] = sum(float(p.grad.abs().sum()) for p in parameters if p.grad is not None) > 0
-    return [part for part in PARTS if found[part]]
+        # A bias under a normalisation, or of the attention's keys, has a gradient of zero by its nature; weights have not.
+        named = [(name, p) for name, p in method.branches.get_submodule(part).named_parameters() if p.ndim > 1]
+        still = [name for name, p in named if p.grad is None or not p.grad.any()]
+        if not still:
+            found.append(part)
+        else:
+            assert len(still) == len(named), f"{part}: {still}"
+    return found
 
 
 def weights(module):
@@ -183,6 +191,40 @@ def test_each_turn_of_the_alignment_takes_the_other_branch_for_granted():
         assert step.loss.item() == pytest.approx(wanted.item(), rel=1e-5)
 
 
+def test_two_turns_have_the_gradients_of_one_loss():
+    """What each branch learns while the other holds still is what it would learn from the sum that moves both."""
+    settings = {"align_unlabelled": {"shape": "constant", "weight": 0.5}}
+    turned, joint = build(**settings), build(**settings)
+    batch, grads = small_batch(turned.task), {}
+    for turn, part in (("image", "mapping"), ("mask", "encoder")):
+        step_of(turned, "align", batch, turn)
+        grads[part] = [p.grad for p in turned.branches.get_submodule(part).parameters()]
+    joint.turns("align")
+    image = joint.branches.prepare(batch.images)
+    z_m, z_r = (joint.branches.find(name, image).latent for name in ("image", "mask"))
+    z_g = joint.branches.autoencoder.encode(joint.code.to_image(batch.labels)).mean
+    loss = F.mse_loss(z_m[:2], z_g) + F.mse_loss(z_r[:2], z_g) + 0.5 * F.mse_loss(z_m[2:], z_r[2:])
+    loss.backward()
+    for part, found in grads.items():
+        for mine, p in zip(found, joint.branches.get_submodule(part).parameters(), strict=True):
+            torch.testing.assert_close(mine, p.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_the_rate_begins_anew_in_the_last_phase_alone():
+    """Published: 116 of 350 passes a cycle while all is trained, one long decay in the alignment before it."""
+    config, method = load_experiment(recipe_path("busi/semigda")).train, build()
+
+    def rates(phase, steps, length):
+        return [[learning_rate(turn_config(config, turn), i, length) for i in steps] for turn in method.turns(phase)]
+
+    image, mask = rates("align", (0, 265, 400, 799), 800)
+    decay = [(1 - i / 800) ** 0.9 for i in (0, 265, 400, 799)]
+    assert image == pytest.approx([0.002 * share for share in decay])
+    assert mask == pytest.approx([0.01 * share for share in decay])
+    (whole,) = rates("train", (0, 26 * 115, 26 * 116, 26 * 232), 9100)
+    assert whole == pytest.approx([0.01, 0.000139, 0.01, 0.01], abs=1e-6)
+
+
 def test_targets_of_the_agreement():
     shares = [torch.tensor([[1 - p, p] for p in values]).T[None, :, None] for values in ([0.95, 0.6], [0.2, 0.97])]
     first, second = (one.clone().requires_grad_() for one in shares)
@@ -218,7 +260,7 @@ def test_noise_is_on_the_image_branch_and_in_training_alone():
 
 def test_what_the_release_trains():
     """Another weight, sure labels, exchanged boxes, no latent loss in the last phase, greys from 0 to 1 in the alignment."""
-    method = build(as_released=True)
+    method = build(as_released=True, noise=1.0)
     step = step_of(method, "train")
     assert {"agree", "mix"} <= step.logs.keys()
     assert "align" not in step.logs
@@ -226,6 +268,13 @@ def test_what_the_release_trains():
     batch = small_batch(method.task)
     seen = method.branches.autoencoder.encode((method.code.to_image(batch.labels) + 1) / 2).mean
     assert torch.equal(method._mask_latent(batch.labels), seen)
+    drawn = []
+    for one in (method, build(noise=1.0)):  # a noise that the latent's scale does not shrink
+        one.branches.autoencoder.scale.fill_(0.2)
+        torch.manual_seed(1)
+        drawn.append(one._noise(method.branches.prepare(batch.images), "image"))
+    torch.testing.assert_close(drawn[0], 5 * drawn[1])
+    method.branches.autoencoder.scale.fill_(1.0)
     aligned = step_of(method, "align", turn="image").logs["weight"]
     assert aligned == pytest.approx(0.3 * math.exp(-5 * (1 - 0.98 / 12) ** 2), rel=1e-3)
 
@@ -335,6 +384,16 @@ def test_two_sure_branches_that_differ_by_two_classes_never_give_the_one_between
     assert (torch.stack(shares).mean(0).argmax(1) != 1).all()
 
 
+@pytest.mark.parametrize(("classes", "settings"), [(3, {}), (5, {}), (4, {"codes": {"mode": "palette"}})])
+def test_a_colour_image_of_any_size(classes, settings):
+    predictor = build(classes, channels=3, **settings).predictor().eval()
+    image = torch.rand(3, 30, 50, generator=torch.Generator().manual_seed(0))
+    found = sliding_window(image, predictor, (32, 32), (16, 16))
+    assert found.shape == (classes, 30, 50)
+    torch.testing.assert_close(found.sum(0), torch.ones(30, 50))
+    assert found.std() > 0
+
+
 def test_ablated_adapters_are_not_there():
     for which, names in (("both", ["image", "mask"]), ("image", ["image"]), ("mask", ["mask"]), ("none", [])):
         assert list(build(adapters=which).branches.adapters) == names
@@ -376,6 +435,8 @@ def test_images_become_three_channels_between_minus_one_and_one():
         ({"blocks": []}, "blocks needs one number"),
         ({"input_range": [1, 0]}, "lowest, highest"),
         ({"ce_weight": 0.5}, "ce_weight"),
+        ({"classes": 9, "codes": {"mode": "palette"}}, "a palette has 8 colours; set codes.mode=scalar"),
+        ({"classes": 2, "codes": {"mode": "palette", "class_order": [0, 1]}}, "palette has none"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings, message):

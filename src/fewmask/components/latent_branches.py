@@ -105,7 +105,6 @@ class BranchPredictor(nn.Module):
         """Shares of the classes ``(B, K, H, W)`` of images ``(B, C, H, W)``."""
         prepared = self.branches.prepare(image)
         shares = [
-            self.code.memberships(self.code.to_level(self.branches.decode(name, self.branches.find(name, prepared))))
-            for name in self.names
+            self.code.shares(self.branches.decode(name, self.branches.find(name, prepared))) for name in self.names
         ]
         return torch.stack(shares).mean(0)

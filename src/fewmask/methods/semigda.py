@@ -144,7 +144,8 @@ class SemiGDA(Method):
             own = {"optimiser": "adam", "lr": self.config.autoencoder.lr, "schedule": "cosine", "weight_decay": 0.0}
             return [Turn("main", [*parts.autoencoder.parameters()], own)]
         if phase == "align":
-            poly = {"schedule": "poly", "poly_power": 0.9, "momentum": 0.9}
+            # Only phase train begins its rate anew.
+            poly = {"schedule": "poly", "poly_power": 0.9, "poly_cycle": 1.0, "momentum": 0.9}
             adamw = {"optimiser": "adamw", "lr": self.config.mapping_lr, "weight_decay": 0.01, **poly}
             sgd = {"optimiser": "sgd", "lr": self.config.encoder_lr, "weight_decay": 1e-4, **poly}
             return [
@@ -260,7 +261,7 @@ class SemiGDA(Method):
         return noise / self.branches.autoencoder.scale if self.config.as_released else noise
 
     def _shares(self, name: BranchName, found: MaskLatent) -> Tensor:
-        return self.code.memberships(self.code.to_level(self.branches.decode(name, found)))
+        return self.code.shares(self.branches.decode(name, found))
 
     def _distance(self, first: Tensor, second: Tensor) -> Tensor:
         squares = (first - second).square()
