@@ -168,6 +168,28 @@ def test_summary_without_enough_cases_has_none():
     assert got["mean"]["metrics"]["dice"] == {"mean": 0.2, "std": None}
 
 
+def test_pooled_overlaps_are_those_of_one_long_case(tmp_path):
+    """Cases of unlike sizes, the first without a left side, the last missed."""
+    rng, sides = np.random.default_rng(0), (6, 9, 14, 5)
+    maps = [[rng.integers(3, size=(side, 8, 7)).astype(np.uint8) for side in sides] for _ in range(2)]
+    maps[0][0][maps[0][0] == 1] = maps[1][0][maps[1][0] == 1] = 0
+    maps[0][-1][:] = 0
+    for folder, images in zip(("found", "true"), maps, strict=True):
+        for number, image in enumerate(images):
+            write_image(tmp_path / folder / f"{number}.nii.gz", image, Geometry(image.shape, np.eye(4)))
+    got = evaluate(tmp_path / "found", tmp_path / "true", NAMES).summary()
+    found, true = (np.concatenate([image.ravel() for image in images]) for images in maps)
+    for value, name in enumerate(NAMES[1:], start=1):
+        mine, theirs = found == value, true == value
+        pooled = got["classes"][name]["pooled"]
+        assert pooled["dice"] == pytest.approx(2 * (mine & theirs).sum() / (mine.sum() + theirs.sum()), rel=1e-12)
+        assert pooled["jaccard"] == pytest.approx(pooled["dice"] / (2 - pooled["dice"]), rel=1e-12)
+        assert abs(pooled["dice"] - got["classes"][name]["metrics"]["dice"]["mean"]) > 0.01
+    means = [np.mean([got["classes"][name]["pooled"][metric] for name in NAMES[1:]]) for metric in ("dice", "jaccard")]
+    assert list(got["mean"]["pooled"].values()) == pytest.approx(means)
+    assert made([(None, None)]).summary()["mean"]["pooled"] == {"dice": None, "jaccard": None}
+
+
 def test_summary_counts_failures(folders):
     got = evaluate(*folders[:2], NAMES).summary()
     keys = ("n", "absent", "missed", "spurious")

@@ -33,6 +33,40 @@ def oracle(prediction, reference, spacing, tolerance):
     }
 
 
+def box(shape, *bounds):
+    """A mask that is 1 between the bounds of each axis."""
+    mask = np.zeros(shape, bool)
+    mask[tuple(slice(low, high) for low, high in bounds)] = True
+    return mask
+
+
+CUBE = box((24,) * 3, (5, 15), (5, 15), (5, 15))
+BAR = box((24,) * 3, (8, 12), (8, 12), (15, 23))
+
+
+@pytest.mark.parametrize(
+    ("prediction", "wanted"),
+    [
+        (np.roll(CUBE, 2, 0), {"dice": 0.8, "jaccard": 0.666667, "hd95": 2, "asd": 0.688525}),
+        (
+            box((24,) * 3, (5, 15), (5, 15), (5, 10)),
+            {"dice": 0.666667, "jaccard": 0.5, "hd95": 5, "asd": 120 / 308, "assd": 980 / 796},
+        ),
+        (CUBE | BAR, {"hd95": 4.0, "hd95_directed": 6.0, "asd": 0.811189}),
+    ],
+    ids=["shifted", "half", "with a bar"],
+)
+def test_cubes_by_hand(prediction, wanted):
+    """A cube of ten voxels; distances in voxels. The bar shows which 95HD is meant: the pooled one.
+
+    Of the half cube the surfaces have 308 and 488 voxels, with distances of 120 and 860 in sum.
+    """
+    scores = score(prediction, CUBE, (1.0, 1.0, 1.0))
+    assert {name: scores[name] for name in wanted} == pytest.approx(wanted, abs=1e-6)
+    if wanted["hd95"] == 5:
+        assert score(CUBE, prediction, (1.0, 1.0, 1.0))["asd"] == pytest.approx(860 / 488, abs=1e-6)
+
+
 def ball(grid, centre, radius):
     return sum((axis - c) ** 2 for axis, c in zip(grid, centre, strict=True)) <= radius**2
 

@@ -132,7 +132,7 @@ def _rows(scores: Mapping[str, Mapping[int, Score]], labels: Mapping[int, str], 
     found = (
         (case, label, of_case.get(value, absent)) for case, of_case in scores.items() for value, label in labels.items()
     )
-    return tuple(Row(case, label, score.status, score.metrics) for case, label, score in found)
+    return tuple(Row(case, label, score.status, score.metrics, score.voxels) for case, label, score in found)
 
 
 def _matched(predictions: Path, reference: Path) -> tuple[dict[str, Path], dict[str, Path]]:

@@ -12,7 +12,8 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Literal
 
 from fewmask.files import write_json, write_text
-from fewmask.metrics.score import DEFINITIONS, Metrics, Status, metric_names
+from fewmask.metrics.overlap import dice, jaccard
+from fewmask.metrics.score import DEFINITIONS, OVERLAPS, Metrics, Status, metric_names
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,6 +29,7 @@ class Row:
     class_name: str
     status: Status
     metrics: Metrics
+    voxels: tuple[int, int, int] = (0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,11 @@ class Evaluation:
 
         Returns:
             ``{"classes": {name: entry}, "mean": entry}``, where an entry is ``{"n", "absent", "missed", "spurious",
-            "metrics": {metric: {"mean", "std"}}}``. ``n`` counts the cases behind the mean: all but the absent ones.
+            "metrics": {metric: {"mean", "std"}}, "pooled": {"dice", "jaccard"}}``. ``n`` counts the cases behind the mean: all but the absent ones.
             ``std`` is the sample standard deviation over cases (divisor n - 1; None below two). In ``"mean"``, the mean
             is that of the class means, the deviation that of the cases' means over their classes, ``n`` the cases with
-            any class, and the other counts are sums over classes.
+            any class, and the other counts are sums over classes. ``pooled`` are the overlaps of the voxels of all cases together,
+            in ``"mean"`` the mean of the classes'.
         """
         classes = {name: self._entry([row for row in self.rows if row.class_name == name]) for name in self.class_names}
         overall = self._entry(self.rows)
@@ -78,13 +81,14 @@ class Evaluation:
         for name, values in overall["metrics"].items():
             values["mean"] = _mean(entry["metrics"][name]["mean"] for entry in classes.values())
             values["std"] = _std(_mean(metrics[name] for metrics in case) for case in by_case.values())
-        return {"classes": classes, "mean": overall | {"n": len(by_case)}}
+        pooled = {name: _mean(entry["pooled"][name] for entry in classes.values()) for name in OVERLAPS}
+        return {"classes": classes, "mean": overall | {"n": len(by_case), "pooled": pooled}}
 
     def _entry(self, rows: Sequence[Row]) -> dict[str, Any]:
         counts = {status: sum(row.status == status for row in rows) for status in ("absent", "missed", "spurious")}
         columns = {name: [row.metrics[name] for row in rows] for name in self.metric_names}
         metrics = {name: {"mean": _mean(values), "std": _std(values)} for name, values in columns.items()}
-        return {"n": len(rows) - counts["absent"], **counts, "metrics": metrics}
+        return {"n": len(rows) - counts["absent"], **counts, "metrics": metrics, "pooled": _pooled(rows)}
 
     def write(self, folder: Path | str) -> None:
         """Write ``scores.csv`` and ``summary.json``, each in one step.
@@ -116,6 +120,14 @@ class Evaluation:
         from fewmask.metrics.table import summary_table
 
         return summary_table(self)
+
+
+def _pooled(rows: Sequence[Row]) -> Metrics:
+    """Dice and Jaccard of the voxels of all rows; None where there is not one."""
+    predicted, true, both = (sum(row.voxels[place] for row in rows) for place in range(3))
+    if not predicted + true:
+        return dict.fromkeys(OVERLAPS)
+    return {"dice": dice(predicted, true, both), "jaccard": jaccard(predicted, true, both)}
 
 
 def _mean(values: Iterable[float | None]) -> float | None:

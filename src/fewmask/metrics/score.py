@@ -30,6 +30,7 @@ DEFINITIONS = {
     "assd": "mean of the surface distances of both directions pooled (as medpy 0.5 on; older ones averaged two means)",
     "hd_rowset": "0.95 x the Hausdorff distance of the sets of image rows, 2D: the column 95HD of SemiGDA's tables, no boundary distance",
     "nsd@t": "share of the surface voxels of both masks that lie within t of the other surface",
+    "pooled": "Dice and Jaccard of the voxels of all cases together, as if they were one",
     "empty masks": "both: absent, left out of the means; one: overlaps and nsd 0, distances the image's diagonal",
 }
 
@@ -42,10 +43,12 @@ class Score:
         status: ``found`` both masks hold something; ``absent`` neither does; ``missed`` only the reference does;
             ``spurious`` only the prediction does.
         metrics: by the names in `metric_names`; all None where absent.
+        voxels: of the prediction, of the reference and of both.
     """
 
     status: Status
     metrics: Metrics
+    voxels: tuple[int, int, int] = (0, 0, 0)
 
 
 def metric_names(nsd_tolerance: float | None = None, also: Sequence[str] = ()) -> tuple[str, ...]:
@@ -131,7 +134,9 @@ def _score_box(
         return Score("absent", dict.fromkeys(names))
     if not predicted or not true:
         return Score(
-            "spurious" if predicted else "missed", {name: diagonal if name in DISTANCES else 0.0 for name in names}
+            "spurious" if predicted else "missed",
+            {name: diagonal if name in DISTANCES else 0.0 for name in names},
+            (predicted, true, 0),
         )
     both = int(np.count_nonzero(prediction & reference))
     forth, back = surface_distances(prediction, reference, spacing)
@@ -146,7 +151,7 @@ def _score_box(
     }
     if nsd_tolerance is not None:
         metrics[names[-1]] = float(np.mean(pooled <= nsd_tolerance))
-    return Score("found", metrics)
+    return Score("found", metrics, (predicted, true, both))
 
 
 def _checked(
