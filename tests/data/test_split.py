@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from fewmask.data.dataset import Dataset
 from fewmask.data.description import Description
 from fewmask.data.layout import Case
-from fewmask.data.split import Split
+from fewmask.data.split import Split, budget_count
 from fewmask.errors import ConfigError, DataError, FewmaskWarning
 from helpers import edit_json, write_dataset
 
@@ -67,6 +67,17 @@ def test_the_choice_depends_on_the_seed_only(tmp_path):
 def test_counts_and_fractions(tmp_path, labelled, count):
     split = names_only(tmp_path, TWENTY).split(labelled)
     assert len(split.labelled) == count and len(split.unlabelled) == 20 - count
+
+
+@pytest.mark.parametrize(
+    ("cases", "counts"),
+    [(85, (1, 2, 5, 9, 17)), (80, (1, 2, 4, 8, 16)), (160, (2, 4, 8, 16, 32)), (140, (2, 3, 7, 14, 28))],
+)
+def test_shares_of_labels_are_rounded_up_as_published(cases, counts):
+    """Of GlaS, the left atrium and PH2; the last is PH2 with other test images, where shares are whole but for rounding."""
+    found = tuple(budget_count(share, cases, "labelled") for share in (0.01, 0.02, 0.05, 0.1, 0.2))
+    assert found == counts
+    assert budget_count(0.2, 8, "validation") == 2, "of the budget: 1.6, to the nearest"
 
 
 def test_a_validation_fraction_is_of_the_budget(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Sequence
@@ -92,7 +93,7 @@ def make_split(
 
     Args:
         dataset: the data set.
-        labelled: the label budget: a number of cases, a fraction in (0, 1] of the labelled cases, or None for all.
+        labelled: the label budget: a number of cases, a fraction in (0, 1] of the labelled cases (rounded up), or None for all.
         validation: a number of cases or a fraction in [0, 1) of the budget, taken out of it.
         seed: of the random order; the order of files on disk plays no part.
         ordered: take ``training_order`` of ``dataset.json`` instead of a random order.
@@ -145,7 +146,9 @@ def _budget(dataset: Dataset, pool: int, labelled: int | float | None, validatio
 
 
 def budget_count(value: int | float, total: int, name: str) -> int:
-    """A number of cases from a count or a fraction; a fraction above 0 gives at least one.
+    """A number of cases from a count or a fraction, which gives at least one.
+
+    A share of the labels is rounded up, as papers do that count in shares; a share of the budget to the nearest number.
 
     Raises:
         ConfigError: it is neither.
@@ -158,7 +161,7 @@ def budget_count(value: int | float, total: int, name: str) -> int:
         raise ConfigError(
             f"{name} is {value!r}, and a fraction cannot be that large; for {value:g} cases write a whole number"
         )
-    return max(1, round(value * total))
+    return max(1, math.ceil(value * total - 1e-9) if name == "labelled" else round(value * total))
 
 
 def _published_order(dataset: Dataset, pool: Sequence[str]) -> list[str]:
