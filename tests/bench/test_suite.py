@@ -40,6 +40,39 @@ def test_suites_of_papers_run_what_was_published(name):
         } <= known | {"supervised"}
 
 
+def test_ablations_switch_what_their_labels_say():
+    def found(name, *parts):
+        jobs = expand(find_suite(name), Path("out"))
+        configs = {job.place.label: method_config(job.experiment.method) for job in jobs}
+        return {label: tuple(part(config) for part in parts) for label, config in configs.items()}
+
+    weights = (
+        lambda c: (c.cross_ds.weight, c.cross_cs.weight),
+        lambda c: len(c.hfm.stages),
+        lambda c: c.contrast.weight > 0,
+    )
+    assert found("diff-cl-ablation", *weights, lambda c: c.propagation.candidate_filter) == {
+        "labels-only": ((0, 0), 0, False, "none"),
+        "cross": ((1, 1), 0, False, "none"),
+        "cross+hfm": ((1, 1), 1, False, "none"),
+        "cross+hfm+contrast": ((1, 1), 1, True, "none"),
+        "cross+hfm+contrast-filtered": ((1, 1), 1, True, "pseudo"),
+    }
+    rounds = {f"rounds-{count}": (count, True) for count in (0, 1, 3, 5, 10)}
+    of_rounds = (lambda c: c.rounds.count, lambda c: c.pretrain.iterations > 0)
+    assert found("co-training-ablation", *of_rounds) == rounds | {"not-pre-trained": (5, False)}
+    assert found("semigda-ablation", lambda c: c.align, lambda c: c.adapters, lambda c: c.agree) == {
+        "neither": ("none", "none", False),
+        "dam": ("both", "none", False),
+        "cdsa": ("none", "both", True),
+        "both": ("both", "both", True),
+        "image-adapter": ("both", "image", True),
+        "mask-adapter": ("both", "mask", True),
+        "mask-loss-alone": ("none", "both", False),
+        "labelled-losses": ("labelled", "both", False),
+    }
+
+
 @pytest.mark.parametrize("name", suite_names())
 def test_pre_training_is_the_smaller_part_of_a_run(name):
     """A recipe may be far shorter than the run that a method's default is meant for."""
