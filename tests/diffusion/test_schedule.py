@@ -65,7 +65,7 @@ def test_less_is_left_after_every_step(name):
     assert all(schedule.share(t) < schedule.share(t - 1) for t in range(300))
 
 
-@pytest.mark.parametrize("t", [111, 499, 999])
+@pytest.mark.parametrize("t", [0, 111, 222, 499, 900, 999])
 def test_moments_of_a_noised_signal(t):
     torch.manual_seed(0)
     noised = LINEAR.add_noise(torch.full((1, 100_000), 2.0), torch.randn(1, 100_000), t)

@@ -1,9 +1,11 @@
+import math
+
 import pytest
 import torch
 
 from fewmask.config import load_experiment
 from fewmask.errors import ConfigError
-from fewmask.methods import METHODS, build_method
+from fewmask.methods import METHODS, build_method, method_config
 from fewmask.recipes import recipe_names, recipe_path
 from fewmask.task import Task
 
@@ -59,6 +61,80 @@ def test_acdc_recipes_after_ssl4mis_share_its_ramp_and_dice():
     }
     assert {"acdc/dtc", "acdc/urpc", "acdc/cct"} <= set(ramped) and set(ramped.values()) == {(0.1, 200)}
     assert methods["acdc/dtc"]["dice_background"] is True, "the method's own default is the foreground"
+
+
+# Table 2 of Diff-CL as it is read here: unlabelled scans, eta, cut-off; patch and stride of its data sets.
+DIFF_CL = {
+    "la/diff-cl-4": (76, 0.7, 0.6, (112, 112, 80), (18, 18, 4)),
+    "la/diff-cl-8": (72, 0.5, 0.7, (112, 112, 80), (18, 18, 4)),
+    "pancreas-ct/diff-cl-6": (56, 0.007, 0.8, (96, 96, 96), (16, 16, 16)),
+    "pancreas-ct/diff-cl-12": (50, 0.0003, 0.5, (96, 96, 96), (16, 16, 16)),
+    "brats2019/diff-cl-25": (225, 0.007, 0.5, (96, 96, 96), (64, 64, 64)),
+    "brats2019/diff-cl-50": (200, 0.003, 0.5, (96, 96, 96), (64, 64, 64)),
+}
+
+
+@pytest.mark.parametrize("name", DIFF_CL)
+def test_published_settings_of_diff_cl(name):
+    unlabelled, eta, cutoff, patch, stride = DIFF_CL[name]
+    experiment = load_experiment(recipe_path(name))
+    method, training = method_config(experiment.method), experiment.train
+    assert (experiment.sampling.patch_size, experiment.inference.stride) == (patch, stride)
+    assert (experiment.sampling.labelled, experiment.sampling.unlabelled) == (2, 2)
+    assert training.iterations == 300 * (unlabelled // 2), "300 passes over the unlabelled scans"
+    assert (training.optimiser, training.lr, training.schedule) == ("sgd", 0.01, "constant")
+    assert (training.momentum, training.weight_decay) == (0.9, 1e-4)
+    assert (method.contrast.weight, method.hfm.cutoff, method.hfm.stages) == (eta, cutoff, (4,))
+    assert {method.ce_weight, method.dice_weight, method.cross_ds.weight, method.cross_cs.weight} == {1}
+    network = experiment.network
+    assert (network.name, network.width, network.norm, network.dropout) == ("vnet", 16, "batch", 0.5)
+    other = f"--set method.propagation.temperature={cutoff} --set method.hfm.cutoff=0.5 "
+    assert other in recipe_path(name).read_text(encoding="utf-8"), "the other reading of the table"
+
+
+@pytest.mark.parametrize(("name", "passes"), [("glas", 85), ("ph2", 160), ("hmeps", 0.8 * 11_897), ("la", 4 * 80)])
+def test_published_settings_of_diffusion_co_training(name, passes):
+    experiment = load_experiment(recipe_path(f"{name}/diffusion-co-training"))
+    method, training, epoch = method_config(experiment.method), experiment.train, math.ceil(passes / 8)
+    assert training.iterations == method.pretrain.iterations == 200 * epoch
+    assert (
+        experiment.sampling.labelled * training.accumulate == experiment.sampling.unlabelled * training.accumulate == 8
+    )
+    assert (training.optimiser, training.lr, training.momentum, training.beta2) == ("adam", 0.01, 0.9, 0.99)
+    assert (training.weight_decay, method.pretrain.lr) == (5e-5, 1e-3)
+    assert (training.schedule, training.step_every, training.step_factor) == ("step", 50 * epoch, 0.1)
+    assert training.warmup == 20 * epoch
+    assert {ramp.weight for ramp in (method.semi, method.align, method.reconstruction)} == {5}
+    assert (method.rounds.count, method.semi.steps, method.diffusion.schedule) == (5, 200, "linear")
+    patch, stride = ((96, 96, 80), (48, 48, 40)) if name == "la" else ((128, 128), (128, 128))
+    assert (experiment.sampling.patch_size, experiment.inference.stride) == (patch, stride)
+    assert (experiment.network.name, experiment.network.width) == ("diffusion-unet", 64)
+
+
+SEMIGDA = {"polyp": (145, 435), "isic2018": (207, 622), "bcss": (272, 816), "busi": (52, 155)}
+
+
+@pytest.mark.parametrize("name", SEMIGDA)
+def test_published_settings_of_semigda(name):
+    few, many = SEMIGDA[name]
+    experiment = load_experiment(recipe_path(f"{name}/semigda"))
+    method, training = method_config(experiment.method), experiment.train
+    assert (method.align_iterations, training.iterations) == (200 * (few // 12), 350 * (few // 2))
+    assert (training.validate_every, round(training.poly_cycle * 350)) == (few // 2, 116)
+    assert (method.align_batch, experiment.sampling.labelled, experiment.sampling.unlabelled) == (12, 2, 2)
+    assert (method.unlabelled.weight, method.align_unlabelled.weight) == (0.1, 0.1)
+    assert (method.mapping_lr, method.encoder_lr, training.lr, training.optimiser) == (2e-3, 1e-2, 1e-2, "sgd")
+    assert (training.momentum, training.weight_decay, training.schedule, training.poly_power) == (
+        0.9,
+        1e-4,
+        "poly",
+        0.9,
+    )
+    assert experiment.sampling.patch_size == experiment.preprocess.size == (224, 224)
+    lengths = [200 * (many // 12), 350 * (many // 2), many // 2]
+    changed = zip(("method.align_iterations", "train.iterations", "train.validate_every"), lengths, strict=True)
+    text = recipe_path(f"{name}/semigda").read_text(encoding="utf-8")
+    assert all(f"--set {key}={value} " in text for key, value in changed), "30 %"
 
 
 def test_every_recipe_opens_with_a_comment():

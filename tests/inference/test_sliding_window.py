@@ -73,6 +73,16 @@ def test_windows_cover_the_side_and_number_as_published(patch: int, extra: int, 
     assert {voxel for start in starts for voxel in range(start, start + patch)} == set(range(side))
 
 
+def test_published_windows() -> None:
+    """Of the left atrium: 2 x 2 x 3 windows; and 16 voxels mean 16, where a share of 1 - 16 / 96 would be cut to 15."""
+    assert [window_starts(*axis) for axis in ((130, 112, 18), (120, 112, 18), (88, 80, 4))] == [
+        [0, 18],
+        [0, 8],
+        [0, 4, 8],
+    ]
+    assert window_starts(128, 96, 16) == [0, 16, 32]
+
+
 @pytest.mark.parametrize(("side", "patch", "stride"), [(10, 4, 5), (10, 4, 0), (3, 4, 2), (3, 0, 1)])
 def test_windows_that_leave_gaps_or_do_not_fit(side: int, patch: int, stride: int) -> None:
     with pytest.raises(ConfigError):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from statistics import fmean
+
 import pytest
 import torch
 
@@ -245,6 +248,9 @@ def test_both_networks_learn_a_batch_by_heart():
         logs.append({name: float(value) for name, value in step.logs.items()})
     for name in ("ce", "dice_loss", "ce_ds", "dice_loss_ds"):
         assert logs[-1][name] < 0.15 * logs[0][name], name
+    assert all(math.isfinite(value) for row in logs for value in row.values())
+    contrasts = [row["contrast"] for row in logs]
+    assert fmean(contrasts[-5:]) < 0.9 * contrasts[0]
     method.eval()
     with torch.no_grad():
         for predictor in (method.predictor(), SoftmaxPredictor(method.cs)):

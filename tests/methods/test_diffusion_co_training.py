@@ -101,12 +101,26 @@ def test_the_supervised_term_teaches_both_networks_alone():
     assert moved(*parts(method)) == [True, False, True]
 
 
-def test_a_pseudo_label_carries_no_gradient_to_its_author():
+@pytest.mark.parametrize("taught", ["teacher", "student"])
+def test_a_pseudo_label_carries_no_gradient_to_its_author(taught):
     method = build()
     image = small_batch(method.task).unlabelled
-    teacher, student = method._first_masks(image, labelled=False)
-    method.mask_loss(teacher, student.argmax(1)).backward()
-    assert moved(*parts(method)) == [True, False, False]
+    found = dict(zip(("teacher", "student"), method._first_masks(image, labelled=False), strict=True))
+    author = found["student" if taught == "teacher" else "teacher"]
+    method.mask_loss(found[taught], author.argmax(1)).backward()
+    assert moved(*parts(method)) == [taught == "teacher", False, taught == "student"]
+
+
+def test_unlabelled_images_teach_all_networks():
+    grads = []
+    for seed in (0, 1):
+        method, batch = build(rounds={"count": 1}), small_batch(small_task())
+        batch.unlabelled = small_batch(small_task(), seed=seed).unlabelled
+        torch.manual_seed(3)
+        method(batch, CO_TRAIN).loss.backward()
+        grads.append([[p.grad.clone() for p in part.parameters() if p.ndim > 1] for part in parts(method)])
+    for first, second in zip(*grads, strict=True):
+        assert not any(torch.equal(one, two) for one, two in zip(first, second, strict=True))
 
 
 # ------------------------------------------------------------------------------------------------------- how rounds go
@@ -132,13 +146,15 @@ def test_how_often_each_network_is_asked(count):
 
 @pytest.mark.parametrize(("chained", "same"), [(True, False), (False, True)])
 def test_which_mask_enters_a_round(chained, same):
-    method, seen = build(rounds={"count": 3, "chained": chained}), []
-    reconstruct = method.diffusion.reconstruct
+    method, seen, found = build(rounds={"count": 3, "chained": chained}), [], []
+    reconstruct, mask = method.diffusion.reconstruct, method.diffusion.mask
+    method.diffusion.mask = lambda *given: (found.append(mask(*given)), found[-1])[1]
     method.diffusion.reconstruct = lambda model, image, mask: (seen.append(mask), reconstruct(model, image, mask))[1]
     image, first = small_batch(method.task).unlabelled, torch.randn(2, 2, 32, 32)
     method._rounds(image, first, torch.zeros(2, 32, 32, dtype=torch.int64))
     assert torch.equal(seen[0], first)
     assert [torch.equal(mask, first) for mask in seen[1:]] == [same, same]
+    assert [torch.equal(*pair) for pair in zip(seen[1:], found[:2], strict=True)] == [chained, chained]
     assert not any(mask.requires_grad for mask in seen)
 
 
@@ -171,6 +187,19 @@ def test_the_number_of_rounds_does_not_weigh():
             network.decoders[0].outputs[0].weight.data.zero_()
         totals.append(method(small_batch(method.task), CO_TRAIN).loss.item())
     assert totals[0] == pytest.approx(totals[1], rel=1e-6)
+
+
+def test_a_label_that_the_student_has_guessed_adds_the_supervised_loss_and_nothing_else():
+    method = build(classes=3, rounds={"count": 2}, reconstruction=OFF)
+    for network in (method.teacher.mask.network, method.student.network):
+        network.decoders[0].outputs[0].weight.data.zero_()  # always the same logits
+    image, weights = small_batch(method.task).unlabelled, {"semi": 2.0, "align": 3.0}
+    free = method._half(image, None, weights)
+    known = method._half(image, free.student, weights)
+    teacher, student = method._first_masks(image, labelled=True)
+    extra = method.mask_loss(teacher, free.student) + method.mask_loss(student, free.student)
+    assert extra.item() > 0.1
+    assert known.loss.item() == pytest.approx(free.loss.item() + extra.item(), rel=1e-6)
 
 
 # ------------------------------------------------------------------------------------------------------- the whole loss
@@ -227,11 +256,64 @@ def test_without_weight_the_student_owes_the_teacher_nothing():
     assert all(torch.equal(students[0][key], students[1][key]) for key in students[0])
 
 
+PAPER = {
+    "dice_weight": 0.0,
+    "start": "unit",
+    "image_input": "pure",
+    "reconstruction_space": "image",
+    "t_max": 250,
+    "rounds": {"count": 1, "track": True},
+    "match_channels": False,
+}
+
+
+def test_the_letter_of_the_paper():
+    """Eq. 5 to 7, with the sign of eq. 3 that inverts the noising: from noise alone to a mask, and with it from noise to the image."""
+    method = build(**PAPER)
+    image, schedule = small_batch(method.task, labelled=0).unlabelled, method.diffusion.schedule
+    torch.manual_seed(5)
+    step = method(small_batch(method.task, labelled=0), PRETRAIN)
+    torch.manual_seed(5)
+    t, noise = method.diffusion.draw(image)
+    mask = method.teacher.mask(image, noise, t)
+    t, noise = schedule.draw(2, high=249), torch.randn_like(image)
+    share = schedule.retained[t + 1].float().reshape(2, 1, 1, 1)
+    believed = method.teacher.noise(noise, 2 * mask.softmax(1) - 1, t)
+    rebuilt = (1 / share).sqrt() * noise - (1 / share - 1).sqrt() * believed
+    assert step.loss.item() == pytest.approx((image - rebuilt).square().mean().item(), rel=1e-5)
+    step.loss.backward()
+    assert moved(*parts(method)) == [True, True, False]
+    both = method(small_batch(method.task), CO_TRAIN)
+    assert both.loss.isfinite()
+    truth = small_batch(method.task).labels
+    assert method.mask_loss(mask, truth).item() == pytest.approx(F.cross_entropy(mask, truth).item())
+
+
+def test_one_image_is_learned_by_heart():
+    """From labels alone, out of pure noise."""
+    method = build(**SILENT, predict={"t": 500})
+    batch = small_batch(method.task, labelled=1)
+    optimiser = torch.optim.Adam(method.student.parameters(), 0.01)
+    for iteration in range(300):
+        torch.manual_seed(iteration)
+        optimiser.zero_grad()
+        method(batch, CO_TRAIN).loss.backward()
+        optimiser.step()
+        if iteration % 20 == 19:
+            with torch.no_grad():
+                found = method.predictor()(batch.labelled).argmax(1)
+            dice = 2 * (found * batch.labels).sum() / (found.sum() + batch.labels.sum())
+            if dice > 0.95:
+                return
+    raise AssertionError(f"Dice of the labelled image is {dice:.3f}")
+
+
 def test_what_the_release_trains():
     method = build(as_released=True, rounds={"count": 2})
     config, batch = method.config, small_batch(method.task)
     assert (config.start, config.mask_to_image, config.diffusion.schedule) == ("background", "raw", "sigmoid")
     assert not config.rounds.chained and config.rounds.track and config.rounds.count == 2
+    assert (method.predictor().start, build().predictor().start) == ("minus_one", "zero")
     torch.manual_seed(5)
     step = method(batch, Progress(0, 100, "co-train"))
     torch.manual_seed(5)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import nn
 
+from fewmask.errors import ConfigError
 from fewmask.networks import NETWORKS
 from fewmask.networks.counting import Macs, count_macs, count_parameters
+from fewmask.networks.high_frequency_mamba import HFMConfig
 
 LEFT_ATRIUM = (1, 1, 112, 112, 80)
 BRATS = (1, 1, 96, 96, 96)
@@ -38,6 +41,29 @@ def test_parameters(name, dims, classes, options, expected):
 def test_parameters_of_the_diffusion_pathways(dims, channels, classes, expected):
     """Mask and image pathway of RGB images and of grey volumes, two classes."""
     assert count_parameters(NETWORKS["diffusion-unet"](dims, channels, classes, time=True)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "found", "side", "options"),
+    [
+        ("vnet", 1, 2, (112, 112, 80), {"hfm": HFMConfig()}),
+        ("vnet", 1, 2, (96, 96, 96), {"hfm": HFMConfig()}),
+        ("vnet", 3, 2, (112, 112, 80), {"time": True}),
+        ("vnet", 3, 2, (96, 96, 96), {"time": True}),
+        ("diffusion-unet", 5, 2, (128, 128), {"time": True}),
+        ("diffusion-unet", 5, 3, (128, 128), {"time": True}),
+        ("diffusion-unet", 3, 2, (96, 96, 80), {"time": True}),
+        ("diffusion-unet", 3, 1, (96, 96, 80), {"time": True}),
+    ],
+)
+def test_published_patches_pass(name, given, found, side, options):
+    """Both networks of Diff-CL, and the pathways of diffusion co-training; nothing is computed."""
+    with torch.device("meta"):
+        network = NETWORKS[name](len(side), given, found, **options).eval()
+        steps = (torch.zeros(2, dtype=torch.int64),) if "time" in options else ()
+        assert network(torch.zeros(2, given, *side), *steps).shape == (2, found, *side)
+        with pytest.raises(ConfigError, match="every side to be a multiple of 16"):
+            network(torch.zeros(2, given, side[0] + 8, *side[1:]), *steps)
 
 
 def test_parameters_of_the_heterogeneous_pair():

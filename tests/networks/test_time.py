@@ -13,7 +13,7 @@ from fewmask.networks.conditioning import Chain, Shifted
 from fewmask.networks.counting import count_parameters
 from fewmask.task import Task
 
-PLACES = [("vnet", 2), ("vnet", 3), ("unet-2d", 2), ("unet-3d", 3)]
+PLACES = [("vnet", 2), ("vnet", 3), ("unet-2d", 2), ("unet-3d", 3), ("diffusion-unet", 2), ("diffusion-unet", 3)]
 each = pytest.mark.parametrize(("name", "dims"), PLACES)
 
 
