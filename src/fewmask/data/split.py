@@ -136,7 +136,7 @@ def _budget(dataset: Dataset, pool: int, labelled: int | float | None, validatio
     """How many cases' labels are seen, and how many of these validate."""
     if not pool:
         raise DataError(f"{dataset.root}: no scan of imagesTr has a label in labelsTr; add at least one")
-    budget = pool if labelled is None else budget_count(labelled, pool, "labelled")
+    budget = pool if labelled is None else budget_count(labelled, pool, "labelled", up=True)
     if budget > pool:
         raise DataError(
             f"{dataset.root}: {budget} labelled cases are asked for, but only {pool} training cases have labels; "
@@ -145,10 +145,10 @@ def _budget(dataset: Dataset, pool: int, labelled: int | float | None, validatio
     return budget, budget_count(validation, budget, "validation") if validation else 0
 
 
-def budget_count(value: int | float, total: int, name: str) -> int:
+def budget_count(value: int | float, total: int, name: str, *, up: bool = False) -> int:
     """A number of cases from a count or a fraction, which gives at least one.
 
-    A share of the labels is rounded up, as papers do that count in shares; a share of the budget to the nearest number.
+    A share is rounded to the nearest number, or up, as papers do that count their labels in shares.
 
     Raises:
         ConfigError: it is neither.
@@ -161,7 +161,7 @@ def budget_count(value: int | float, total: int, name: str) -> int:
         raise ConfigError(
             f"{name} is {value!r}, and a fraction cannot be that large; for {value:g} cases write a whole number"
         )
-    return max(1, math.ceil(value * total - 1e-9) if name == "labelled" else round(value * total))
+    return max(1, math.ceil(value * total - 1e-9) if up else round(value * total))
 
 
 def _published_order(dataset: Dataset, pool: Sequence[str]) -> list[str]:

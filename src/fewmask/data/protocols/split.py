@@ -207,7 +207,7 @@ def _budget(
     dataset: Dataset, protocol: Protocol, pool: int, labelled: int | float | None, asked: int | float | None
 ) -> tuple[int, int]:
     """How many units' labels are seen, and how many of these validate."""
-    budget = pool if labelled is None else budget_count(labelled, pool, "labelled")
+    budget = pool if labelled is None else budget_count(labelled, pool, "labelled", up=True)
     if budget > pool:
         raise DataError(
             f"{dataset.root}: {budget} labelled are asked for, but there are {pool} to train on; ask for fewer"
