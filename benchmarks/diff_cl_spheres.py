@@ -54,7 +54,7 @@ def run(options: argparse.Namespace, seed: int) -> tuple[float, float, float]:
     finished = trained(options.output / f"seed{seed}", dataset, [*SETTINGS, *options.changes], seed)
     cases = dataset.ids("test", labelled=True)
     cs, ds = (measure(predictor_of(finished, predict_with=which), dataset, cases)[0] for which in ("cs", "ds"))
-    return cs, ds, float(read_metrics(finished.metrics)[-1]["positives_pure_1"] or "nan")
+    return cs, ds, float(read_metrics(finished.metrics)[-1].get("positives_pure_1") or "nan")
 
 
 def main() -> None:

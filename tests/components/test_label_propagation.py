@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
 
@@ -59,6 +62,30 @@ def test_no_more_than_push_of_a_class_are_drawn():
     method = propagation({"push": 2})
     method.remember(features(), predicted(LABELS), LABELS, ["a", "b"])
     assert [len(method.bank.draw(label, 1000)) for label in range(3)] == [4, 4, 2]
+
+
+@pytest.mark.parametrize("scope", ["class_mean", "anchor"])
+@pytest.mark.parametrize("form", ["single_positive", "sum_positives"])
+def test_the_loss_against_loops_in_float64(scope, form):
+    """Eq. 11 to 15, with all that is remembered and all voxels drawn."""
+    method = propagation(anchors=1000, candidates=1000, scope=scope, form=form)
+    method.remember(features(), predicted(LABELS), LABELS, ["a", "b"])
+    maps = features().flip(0)
+    loss, _ = method(maps, LABELS)
+    with torch.no_grad():
+        b = method.head(maps.movedim(1, -1).reshape(-1, 3)).double().numpy()
+    classes = []
+    for label in range(3):
+        a = method.bank.draw(label, 1000).double().numpy()
+        s = np.array([[x @ y / np.sqrt((x @ x) * (y @ y)) for y in b] for x in a])
+        terms = []
+        for row in s:
+            ranked = np.argsort(-(s.mean(0) if scope == "class_mean" else row))
+            positive, negative = np.exp(row[ranked[:3]] / 0.5), np.exp(row[ranked[-3:]] / 0.5).sum()
+            kept = positive if form == "single_positive" else positive.sum(keepdims=True)
+            terms += [-math.log(each / (each + negative)) for each in kept]
+        classes.append(np.mean(terms))
+    assert loss.item() == pytest.approx(np.mean(classes), rel=1e-5)
 
 
 def test_an_empty_bank_gives_zero_and_a_backward():

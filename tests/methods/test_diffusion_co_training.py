@@ -333,6 +333,22 @@ def test_what_the_release_trains():
     assert step.loss.item() == pytest.approx(total.item(), rel=1e-5)
 
 
+def test_what_the_release_pre_trains():
+    """From noised background, with the raw mask, under the sigmoid schedule."""
+    method = build(as_released=True)
+    image, schedule = small_batch(method.task, labelled=0).unlabelled, method.diffusion.schedule
+    assert schedule.share(499) == pytest.approx(0.5, abs=1e-9)
+    torch.manual_seed(5)
+    step = method(small_batch(method.task, labelled=0), PRETRAIN)
+    torch.manual_seed(5)
+    t, noise = method.diffusion.draw(image)
+    background = torch.stack([torch.ones(2, 32, 32), -torch.ones(2, 32, 32)], 1)
+    mask = method.teacher.mask(image, schedule.add_noise(background, noise, t), t)
+    t, noise = schedule.draw(2), torch.randn_like(image)
+    believed = method.teacher.noise(schedule.add_noise(image, noise, t), mask, t)
+    assert step.loss.item() == pytest.approx((believed - noise).square().mean().item(), rel=1e-5)
+
+
 def halved_dice(logits, labels):
     return dice_loss((logits / 2).softmax(1), one_hot(labels, 2), smooth=1.0, per_sample=True)
 

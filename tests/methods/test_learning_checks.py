@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -36,11 +37,13 @@ def test_spheres_for_diff_cl(script, monkeypatch, tmp_path, capsys):
     assert 4 / 3 * np.pi * 6**3 * 0.95 < label.sum() < 4 / 3 * np.pi * 9**3 * 1.05
     assert image[0][label].mean() - image[0][~label].mean() == pytest.approx(2, abs=0.05)
     assert image[0][~label].std() == pytest.approx(0.6, abs=0.02)
+    monkeypatch.setattr(module, "COUNTS", {"labelled": 2, "unlabelled": 2, "test": 2})
     short = ("--set", "train.iterations=2", "method.ddim_steps=2")
     call(module, monkeypatch, "--output", tmp_path, "--seeds", 4, *short)
     (seed, cs, ds, purity), (word, *medians) = rows(capsys.readouterr().out)
     assert (seed, word, medians) == ("4", "median", [cs, ds, purity])
-    assert 0 <= float(cs) <= 100 and 0 <= float(ds) <= 100 and 0 <= float(purity) <= 1
+    assert 0 <= float(cs) <= 100 and 0 <= float(ds) <= 100
+    assert purity == "nan" or 0 <= float(purity) <= 1  # two steps may leave no foreground in the bank
 
 
 def test_ellipses_for_diffusion_co_training(script, monkeypatch, tmp_path, capsys):
@@ -52,7 +55,7 @@ def test_ellipses_for_diffusion_co_training(script, monkeypatch, tmp_path, capsy
     monkeypatch.setattr(module, "COUNTS", {"labelled": 2, "unlabelled": 3, "test": 2})
     monkeypatch.setattr(module, "NOISE_SEEDS", 2)
     short = ["train.iterations=2", "method.pretrain.iterations=2", "network.width=2", "sampling.unlabelled=2"]
-    arms = ["labels only", "full", "full, blank"]
+    arms = ["labels only", "full, blank"]
     call(module, monkeypatch, "--output", tmp_path, "--seeds", 1, "--spreads", "--arms", *arms, "--set", *short)
     table = rows(capsys.readouterr().out)
     assert [row[:2] for row in table] == [[arm, what] for arm in arms for what in ("1", "mean")]
@@ -82,6 +85,20 @@ def test_ellipses_for_semigda(script, monkeypatch, tmp_path, capsys):
     ((seed, *numbers),) = rows(capsys.readouterr().out)
     assert seed == "2" and len(numbers) == 12
     assert all(0 <= float(number) <= 100 for number in numbers)
+    reliance = script("latent_reliance")
+    monkeypatch.setattr(
+        sys, "argv", ["latent_reliance", str(tmp_path / "trained-seed2"), str(tmp_path / "Dataset902_Ellipses")]
+    )
+    reliance.main()
+    assert [row[0] for row in rows(capsys.readouterr().out)] == ["image", "mask"]
+    predictor = reliance.predictor_of(reliance.RunFolder.open(tmp_path / "aligned-seed2"), predict_with="image").module
+    swapped, both = reliance.Swapped(predictor, "image"), torch.rand(2, 1, 3, 32, 32)
+    with torch.no_grad():  # without adapters the latent is all there is
+        own = [predictor(one) for one in both]
+        found = [swapped(one) for one in (both[1], both[0], both[1])]
+    for mine, theirs in zip(found, (own[1], own[1], own[0]), strict=True):
+        torch.testing.assert_close(mine, theirs)
+    monkeypatch.setattr(sys, "argv", ["semigda_ellipses", "--output", str(tmp_path)])
     straight, shifted = (
         module.data(module.arguments("", [2], flags=["three"]), 2, shifted=way) for way in (False, True)
     )

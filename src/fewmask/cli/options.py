@@ -27,7 +27,7 @@ LabelledOption = Annotated[
     str | None,
     typer.Option(
         metavar="AMOUNT",
-        help="How many labels may be used: a number of cases, or a share such as 0.1 or 10%. Default: all.",
+        help="How many labels may be used: a number of cases, or a share such as 0.1 or 10%, rounded up. Default: all.",
     ),
 ]
 ProtocolOption = Annotated[
