@@ -98,7 +98,7 @@ def test_the_same_setting_is_there_for_each_test_set():
     dice = {subset: found.figures["dice"].printed for subset, found in rows.items()}
     assert dice == {"CVC-300": "40.15", "CVC-ClinicDB": "74.51", "Kvasir": "73.15"}
     (chosen,) = find_published("polyp", "ua-mt", "30%", subset="Kvasir")
-    assert chosen.figures["row-hausdorff"].printed == "4.51"
+    assert chosen.figures["hd_rowset"].printed == "4.51"
 
 
 def test_overlaps_are_shares_and_distances_as_printed():
@@ -147,8 +147,8 @@ def test_other_figures_are_possible():
         assert all(value > 0 for value in figures.values()), named(result)
         if "hd95" in figures:
             assert figures["asd"] < figures["hd95"] < 60, named(result)
-        if "row-hausdorff" in figures:
-            assert figures["row-hausdorff"] < 0.95 * 224**0.5  # two rows differ in 224 pixels at most
+        if "hd_rowset" in figures:
+            assert figures["hd_rowset"] < 0.95 * 224**0.5  # two rows differ in 224 pixels at most
 
 
 def test_what_stands_in_two_tables_is_the_same():

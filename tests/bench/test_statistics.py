@@ -99,6 +99,11 @@ class TestIntervals:
         for interval in (bootstrap_interval([0.9] * 8), t_interval([0.9] * 8)):
             assert (interval.low, interval.high) == pytest.approx((0.9, 0.9))
 
+    def test_values_that_differ_by_rounding_are_equal(self):
+        """As the means of one case's scores in another order; BCa would give no numbers."""
+        interval = bootstrap_interval([0.9] * 5 + [0.9 + 1e-16])
+        assert (interval.low, interval.high) == pytest.approx((0.9, 0.9))
+
     @pytest.mark.parametrize(("interval", "values"), [(t_interval, [0.9]), (bootstrap_interval, [0.9, 0.8, 0.7, 0.6])])
     def test_too_few_values_are_told(self, interval, values):
         with pytest.raises(DataError, match=f"there are {len(values)}"):

@@ -75,6 +75,19 @@ def test_distances_in_other_units_are_not_subtracted():
     assert "the paper's distances are in voxels, ours in mm" in table.notes
 
 
+def test_the_row_set_distance_stands_beside_but_is_not_subtracted():
+    table = beside({"hd_rowset": our("hd_rowset", ua_mt=5.5)}, "semigda", "busi", 52)
+    entry = table.entries["ua-mt"]["hd_rowset"]
+    assert (entry.ours.mean, entry.theirs.printed, entry.difference) == (pytest.approx(5.5), "4.96", None)
+    assert any("224 x 224 in the paper" in note for note in table.notes)
+    assert "| ua-mt | 5.50 ± 0.01 | 4.96 | – |" in to_markdown(table)
+
+
+def test_a_share_alone_is_a_title():
+    table = beside({"dice": our(ua_mt=0.7)}, "diffusion-co-training", "glas", "1%")
+    assert table.title == "diffusion-co-training, Table 1, GlaS: glas, 1% labelled"
+
+
 class TestNotes:
     def test_the_papers_way_has_only_what_remains_different(self, both):
         notes = " / ".join(beside(both, "diff-cl", "la", 8).notes)
@@ -159,5 +172,5 @@ def test_what_no_paper_has_is_told(both, asked, complaint):
 
 
 def test_other_metrics_are_told():
-    with pytest.raises(ConfigError, match="prints dice, jaccard, row-hausdorff"):
+    with pytest.raises(ConfigError, match="prints dice, jaccard, hd_rowset"):
         beside({"asd": our("asd", ua_mt=1.0)}, "semigda", "busi", 52)

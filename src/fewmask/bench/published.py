@@ -16,10 +16,10 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from fewmask.config import Section, read_yaml, validate
 from fewmask.errors import ConfigError, nearest
-from fewmask.metrics.score import OVERLAPS
+from fewmask.metrics.score import EXTRAS, OVERLAPS
 
 FOLDER = Path(__file__).parent / "published"
-METRICS = ("dice", "jaccard", "hd95", "asd", "row-hausdorff", "parameters", "macs")
+METRICS = ("dice", "jaccard", "hd95", "asd", *EXTRAS, "parameters", "macs")
 CELL = re.compile(r"(\d+(?:\.\d+)?)(?:±(\d+(?:\.\d+)?))?")
 OWN_ROW = "Ours"
 

@@ -21,7 +21,7 @@ FEWEST_PAIRS = 6
 """Below, no two-sided Wilcoxon test can come under 0.05: the least p-value of n pairs is 2 / 2^n."""
 FEWEST_FOR_BOOTSTRAP = 5
 ROUNDING = 12
-"""Decimals to which differences are rounded before they are ranked: 0.3 - 0.2 and 0.2 - 0.1 are a tie."""
+"""Decimals behind which numbers count as equal: 0.3 - 0.2 and 0.2 - 0.1 are a tie."""
 
 How = Literal["t", "bootstrap"]
 
@@ -97,7 +97,7 @@ def bootstrap_interval(values: Any, level: float = 0.95, resamples: int = 9999, 
     from scipy import stats
 
     sample = _sample(values, FEWEST_FOR_BOOTSTRAP, "a bootstrap interval", level)
-    if np.ptp(sample) == 0:  # BCa is not defined
+    if np.ptp(np.round(sample, ROUNDING)) == 0:  # BCa is not defined
         return Interval(float(sample[0]), float(sample[0]), level, "bootstrap")
     found = stats.bootstrap(
         (sample,),

@@ -15,7 +15,7 @@ from fewmask.bench.statistics import Summary, may_be_bold, summarise
 from fewmask.data.protocols import find_protocol
 from fewmask.data.protocols.shortcuts import SENTENCES, stamp
 from fewmask.errors import ConfigError
-from fewmask.metrics.score import DISTANCES
+from fewmask.metrics.score import DISTANCES, EXTRAS
 from fewmask.metrics.words import is_share, metric_title, number
 from fewmask.words import count
 
@@ -135,9 +135,9 @@ def put_beside(
         name: {metric: _entry(ours[metric], metric, name, theirs.get(name), bold[metric]) for metric in metrics}
         for name in methods
     }
-    share = f" ({table.share})" if table.share else ""
     subset = f", {table.subset}" if table.subset else ""
-    title = f"{paper}, {table.source}: {table.dataset}{subset}, {table.labelled or 'share of'} labelled{share}"
+    amount = f"{table.labelled} labelled ({table.share})" if table.labelled else f"{table.share} labelled"
+    title = f"{paper}, {table.source}: {table.dataset}{subset}, {amount}"
     notes = (*_notes(ours[metrics[0]], table, paper, protocol, alpha), *_doubts(theirs, metrics))
     return SideBySide(title, metrics, entries, notes)
 
@@ -160,7 +160,7 @@ def _entry(scores: CaseScores, metric: str, method: str, result: Result | None, 
         summarise(scores, method) if method in scores.methods else None,
         method in bold,
         result.figures[metric] if result else None,
-        metric not in DISTANCES or scores.unit == "voxel",
+        is_share(metric) or (metric in DISTANCES and scores.unit == "voxel"),
     )
 
 
@@ -184,6 +184,8 @@ def _notes(scores: CaseScores, table: Table, paper: str, protocol: str | None, a
         notes.append(f"ours train on {scores.setting.labelled} labelled cases, the paper on {table.labelled}")
     if scores.unit != "voxel" and {*table.metrics} & {*DISTANCES}:
         notes.append(f"the paper's distances are in voxels, ours in {scores.unit}")
+    if {*table.metrics} & {*EXTRAS}:
+        notes.append("the row-set distance grows with the picture, 224 x 224 in the paper, so no difference is given")
     if more:
         notes.append(f"the paper's figures take shortcuts that ours do not: {'; '.join(more)}")
     if text := stamp(scores.shortcuts):

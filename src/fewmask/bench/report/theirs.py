@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from fewmask.bench.published import Result, all_results
-from fewmask.bench.report.content import Section
+from fewmask.bench.report.content import PRIMARY, Section
 from fewmask.bench.tables import SideBySide, put_beside
 from fewmask.data.protocols.shelf import find_public, public_names
 
 
 def published_tables(section: Section) -> list[SideBySide]:
-    """Comparisons and ablations of the papers on the same data, with as many labels or the same share of them.
+    """Comparisons and ablations of the papers on the same data, with as many labels or the same share of them, titled by both settings.
 
     Those that share no method, or no metric, are left out; so are those of one of several test sets, which our scores are not of.
     """
-    return [
+    tables = [
         put_beside(section.scores, results, names=names, alpha=section.alpha)
         for results in _tables(section)
         if (names := _names(section, results)) and {*results[0].table.metrics} & {*section.scores}
     ]
+    return [replace(table, title=f"{table.title}; ours: {section.heading}") for table in tables]
 
 
 def _tables(section: Section) -> Iterator[list[Result]]:
@@ -42,9 +44,10 @@ def public_name(section: Section) -> str | None:
 
 
 def _as_many(section: Section, result: Result) -> bool:
-    """Labels that validate are part of the budget."""
+    """Labels that validate are part of the budget, unless the protocol has them beside it."""
     setting, table = section.setting, result.table
-    budget = setting.labelled + setting.validation
+    beside = "extra-validation" in section.scores[PRIMARY].shortcuts
+    budget = setting.labelled + (0 if beside else setting.validation)
     share = f"{100 * budget / max(budget + setting.unlabelled, 1):.0f}%"
     return table.labelled == budget or table.share == share
 
