@@ -84,6 +84,11 @@ class RunFolder:
         return self.config.exists()
 
     @property
+    def created(self) -> bool:
+        """Whether all that `create` writes is here: its last file is."""
+        return (self.path / "environment.json").exists()
+
+    @property
     def empty(self) -> bool:
         """Whether nothing is here but the lock of `hold`, and the first file of a start that was killed."""
         return not self.path.exists() or all(

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from concurrent.futures import wait
 from contextlib import contextmanager
 from unittest import mock
 
@@ -131,6 +132,7 @@ def test_futures_of_slurm_s_jobs(tmp_path, monkeypatch):
         wait_for(lambda: jobs[2].cancelled, timeout=20)
         jobs[3].state = "DONE"
     assert running.done() and not jobs[3].cancelled
+    assert wait([waiting], timeout=0).done == {waiting}, "or a stopped comparison would wait for it for ever"
 
 
 def test_what_is_wrong_with_an_executor_is_told(tmp_path, monkeypatch):

@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fewmask.bench.jobs import expand, run_folders
+from fewmask.bench.jobs import expand
 from fewmask.bench.suite_files import find_suite
 from fewmask.bench.work import Order, do_job
 from fewmask.config import MethodSection, load_experiment
 from fewmask.data.dataset import Dataset
 from fewmask.engine.train import train
-from fewmask.errors import ConfigError
+from fewmask.errors import ConfigError, RunError
 from fewmask.run_folder import RunFolder
 
 CO = "diffusion-co-training"
@@ -130,7 +130,28 @@ def job(write_suite, tmp_path):
 def test_a_job_leaves_a_scored_run_folder(job, tmp_path):
     assert job.scored and (job.folder / "predictions/scores.csv").is_file()
     assert sorted(path.name for path in job.folder.glob("predictions/*.png")) == ["test_000.png", "test_001.png"]
-    assert run_folders(find_suite(str(tmp_path / "small.yaml")), tmp_path / "out") == [job.folder]
+
+
+def test_a_metric_that_is_asked_for_later_is_work_to_do(write_suite, tmp_path):
+    path = write_suite(blobs={"labelled": [2]}, seeds=[0], methods=["supervised"], also="hd_rowset")
+    (job,) = expand(find_suite(str(path)), tmp_path / "out")
+    assert not job.scored
+    job.summary.parent.mkdir(parents=True)
+    job.summary.write_text('{"mean": {"metrics": {"dice": {}}}}')
+    assert not job.scored
+    job.summary.write_text('{"mean": {"metrics": {"dice": {}, "hd_rowset": {}}}}')
+    assert job.scored
+
+
+def test_a_run_that_was_killed_while_it_wrote_its_settings_begins_anew(write_suite, tmp_path):
+    path = write_suite(blobs={"labelled": [2]}, seeds=[0], methods=["supervised"])
+    (job,) = expand(find_suite(str(path)), tmp_path / "out")
+    job.folder.mkdir(parents=True)
+    (job.folder / "config.yaml").write_text(job.experiment.to_yaml())  # `create` writes the split after it
+    job.check_same()
+    (job.folder / "environment.json").write_text("{}")
+    with pytest.raises(RunError, match=r"split\.json"):
+        job.check_same()
 
 
 def test_a_run_with_other_settings_is_not_taken_for_this_one(write_suite, job, tmp_path, blobs):

@@ -3,13 +3,15 @@
 import os
 import signal
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from fewmask.bench.executors import Pool, local_pool
-from fewmask.bench.launch import Outcome, Share, run_job
+from fewmask.bench.executors import Pool, local_pool, visible_gpus
+from fewmask.bench.launch import Outcome, Share, _outcome, run_job
 from fewmask.bench.notes import BUSY, FAILED, Notes
 from fewmask.bench.run import prepare, run
 from fewmask.bench.status import look
@@ -159,6 +161,73 @@ def test_what_can_be_checked_is_checked_first(comparison, write_suite, tmp_path,
     assert open_suite(str(tmp_path / "other")) == (made.suite, tmp_path / "other")
 
 
+def test_a_part_of_the_data_sets_leaves_the_others_known(write_suite, tmp_path, blobs):
+    suite, out = find_suite(str(write_suite())), tmp_path / "out"
+    more = {"more": suite.data["blobs"].model_copy(update={"dataset": None})}
+    two = suite.model_copy(update={"data": {**suite.data, **more}})
+    prepare(two.with_data({"more": blobs}), out)
+    part = prepare(two.only(["blobs"]), out, whole=two)
+    assert {job.place.data for job in part.jobs} == {"blobs"}
+    kept = find_suite(str(out))
+    assert list(kept.data) == ["blobs", "more"] and kept.data["more"].dataset == str(blobs)
+    assert len(prepare(two, out).jobs) == 2 * len(part.jobs)
+
+
+def test_synthetic_scans_are_made_anew_where_the_suite_is(write_suite, tmp_path):
+    scans = {"shape": [32, 32], "train": 4, "unlabelled": 0, "test": 1}
+    made = prepare(find_suite(str(write_suite(blobs={"dataset": None, "phantom": scans}))), tmp_path / "out")
+    folder = tmp_path / "out/Dataset999_blobs"
+    assert Path(made.suite.data["blobs"].dataset) == folder and (folder / "dataset.json").is_file()
+    assert find_suite(str(tmp_path / "out")).data["blobs"].dataset is None
+    changed = write_suite(blobs={"dataset": None, "phantom": {**scans, "test": 2}})
+    with pytest.raises(ConfigError, match="other synthetic scans"):
+        prepare(find_suite(str(changed)), tmp_path / "out")
+
+
+def test_an_output_may_be_called_like_a_shipped_suite(write_suite, monkeypatch, tmp_path):
+    suite = find_suite(str(write_suite()))
+    monkeypatch.chdir(tmp_path)
+    prepare(suite, Path("smoke"))
+    assert open_suite("smoke") == (suite, Path("smoke"))
+
+
+def test_an_error_of_the_driver_lets_the_running_end(comparison):
+    """As when its console is gone: what runs saves a checkpoint and ends, since nobody would hear of it."""
+    ended = threading.Event()
+
+    def until_asked(stop):
+        wait_for(stop.exists, timeout=10, pause=0.01)
+        ended.set()
+        return Outcome("stopped")
+
+    def hear(job, outcome, tally):
+        raise OSError("no console")
+
+    with ThreadPoolExecutor(1) as executor:
+        pool = Pool(executor, 1, Share(), call=Pretend(supervised_seed0=until_asked))
+        with pytest.raises(OSError, match="no console"):
+            run(comparison(["supervised"], seeds=[0]), pool, hear)
+        assert ended.is_set()
+
+
+def test_a_process_that_dies_has_not_the_reason_of_the_one_before(tmp_path):
+    Notes("failed", error="the reason of yesterday").write(tmp_path)
+    assert _outcome(1, tmp_path, asked=False).error == f"its process ended with code 1; see {tmp_path / 'log.txt'}"
+    Notes("failed", error="the reason of today").write(tmp_path)
+    assert _outcome(FAILED, tmp_path, asked=False).error == "the reason of today"
+
+
+def test_a_clock_that_is_set_back_shortens_no_work(comparison, monkeypatch):
+    order = (made := comparison(["supervised"], seeds=[0])).order(made.jobs[0])
+    hours = iter((7200.0, 3600.0, 0.0))
+    clock = SimpleNamespace(time=lambda: next(hours), monotonic=time.monotonic)
+    monkeypatch.setattr("fewmask.bench.work.time", clock)
+    monkeypatch.setattr("fewmask.bench.work.do_job", lambda order: None)
+    assert noted(order) == 0
+    notes = Notes.read(order.job.notes)
+    assert notes.status == "done" and 0 <= notes.seconds < 3600 and notes.began == 7200
+
+
 def test_gpus_are_dealt_out(tmp_path):
     """One a job, several to a job of several processes, and back when it ends."""
     with ThreadPoolExecutor(4) as executor:
@@ -179,6 +248,9 @@ def test_local_pool_has_a_place_for_each_gpu(monkeypatch):
         assert pool.limit == 2 and pool._free == ["4", "7"]
     with local_pool(jobs=3) as pool:
         assert pool.limit == 3 and sorted(pool._free) == ["4", "4", "7"]
+    for text, seen in {"-1": [], "": [], "0, 2,-1,3": ["0", "2"]}.items():
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", text)
+        assert visible_gpus() == seen
 
 
 def test_a_failure_is_noted(comparison, capfd):

@@ -50,6 +50,8 @@ def test_states(jobs, tmp_path, monkeypatch):
     assert states[3].error == f"it starts from blobs/2/{CO}-seed0, which failed"
     monkeypatch.setattr("fewmask.locks.locked", held_by_another(second.notes))
     assert look(jobs)[2].status == "running" and look(jobs)[2].seconds == 12
+    note(second, status="running", seconds=2, began=1010)
+    assert look(jobs)[2].seconds == 2, "the other machine's clock is ahead"
     (base.folder / "config.yaml").write_text(
         base.experiment.model_copy(update={"train": base.experiment.train.model_copy(update={"lr": 0.5})}).to_yaml()
     )

@@ -104,6 +104,7 @@ def test_paths_are_relative_to_the_file(write_suite, tmp_path, blobs):
         ({"seeds": [0, 0]}, "each seed once"),
         ({"blobs": {"labelled": ["ten"]}}, "give a number of cases such as 8"),
         ({"metrics": ["dize"]}, "did you mean 'dice'"),
+        ({"metrics": ["nsd@two"]}, "there is no metric 'nsd@two'"),
         ({"methods": ["supervised", {"name": "cps", "starts_from": {"method.x": "csp"}}]}, "did you mean 'cps'"),
         ({"blobs": {"lists": "ua-mt"}}, "lists needs a protocol"),
     ],
@@ -111,6 +112,10 @@ def test_paths_are_relative_to_the_file(write_suite, tmp_path, blobs):
 def test_mistakes_are_told(write_suite, changes, error):
     with pytest.raises(ConfigError, match=re.escape(error)):
         find_suite(str(write_suite(**{"baseline": None, **changes})))
+
+
+def test_the_surface_dice_may_have_a_column(write_suite):
+    assert find_suite(str(write_suite(metrics=["dice", "nsd@2"]))).metrics == ("dice", "nsd@2")
 
 
 def test_names_of_data_and_output(write_suite, tmp_path):

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -79,6 +80,11 @@ def test_bench_suites(cli):
     assert "smoke" in cli("bench", "suites").out
     assert {suite["name"] for suite in json.loads(cli("bench", "suites", "--json").out)} >= {"smoke", "la-cpu"}
     assert "did you mean 'smoke'" in cli("bench", "run", "smoek").err
+
+
+def test_scores_that_cannot_be_seen_yet_end_nothing(tmp_path):
+    """Another machine's file on a shared disk."""
+    assert bench._dice(SimpleNamespace(summary=tmp_path / "summary.json")) == "done"
 
 
 def test_folders_of_data_sets():

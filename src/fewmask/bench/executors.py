@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -117,8 +118,9 @@ def local_pool(jobs: int | None = None, threads: int | None = None) -> Iterator[
 
 def visible_gpus() -> list[str]:
     """The ids of this machine's GPUs, as ``CUDA_VISIBLE_DEVICES`` takes them."""
-    if named := os.environ.get("CUDA_VISIBLE_DEVICES"):
-        return [gpu.strip() for gpu in named.split(",") if gpu.strip()]
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:  # CUDA sees those before the first that is none
+        return list(takewhile(lambda gpu: gpu not in ("", "-1"), map(str.strip, named.split(","))))
     import torch
 
     return [str(number) for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)]
@@ -261,6 +263,8 @@ class SubmititExecutor(Executor):
     @staticmethod
     def _settled(future: Future[Any], job: Any) -> bool:
         if future.cancelled():
+            with contextlib.suppress(RuntimeError):  # it was told in the moment in which the job began
+                future.set_running_or_notify_cancel()  # or nobody who waits for it would ever hear
             job.cancel()
             return True
         if not job.done():

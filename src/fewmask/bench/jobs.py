@@ -14,6 +14,7 @@ from fewmask.data.protocols.shelf import find_protocol, protocol_settings
 from fewmask.data.protocols.split import protocol_split
 from fewmask.data.split import Split
 from fewmask.errors import ConfigError
+from fewmask.files import read_json
 from fewmask.methods import method_config
 from fewmask.recipes import recipe_names, recipe_path
 from fewmask.run_folder import RunFolder, flatten
@@ -116,8 +117,13 @@ class Job:
 
     @property
     def scored(self) -> bool:
-        """Whether the last file of the work is there."""
-        return self.summary.is_file()
+        """Whether the last file of the work is there, with all that was to be scored."""
+        if not self.also:
+            return self.summary.is_file()
+        try:
+            return {*self.also} <= {*read_json(self.summary)["mean"]["metrics"]}
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def as_found(self) -> Experiment:
         """The settings as they would stand in the run folder that is there already.
@@ -147,7 +153,9 @@ class Job:
             RunError: the folder is damaged.
         """
         run = RunFolder(self.folder)
-        if run.started:
+        if run.started and (
+            run.created or run.resumable or self.scored
+        ):  # else it was killed while it wrote its settings, and begins anew
             run.check_same(self.as_found(), run.split() if split is None else split)
 
 
@@ -170,18 +178,6 @@ def expand(suite: Suite, output: Path) -> list[Job]:
         for method in suite.methods
         if _runs(data, method, labelled)
     ]
-
-
-def run_folders(suite: Suite, output: Path) -> list[Path]:
-    """The run folders of a suite whose work is done, in the order of `expand`.
-
-    Raises:
-        ConfigError: the suite is not valid, or a run was made with other settings.
-    """
-    done = [job for job in expand(suite, output) if job.scored]
-    for job in done:
-        job.check_same()
-    return [job.folder for job in done]
 
 
 def _runs(data: SuiteData, method: SuiteMethod, labelled: str) -> bool:

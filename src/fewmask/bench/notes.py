@@ -9,8 +9,9 @@ from fewmask.files import read_json, write_json
 
 STATE = "state.json"
 LOG = "log.txt"
-FAILED, BUSY, STOPPED = 1, 75, 130
-"""Exit codes of a job's process: the reason is in the notes; another process is at it; it was asked to stop."""
+FAILED, BUSY, STOPPED = 70, 75, 130
+"""Exit codes of a job's process: the reason is in the notes (1 is what Python ends with where there is none); another process is at it; it
+was asked to stop."""
 
 
 @dataclass(frozen=True)

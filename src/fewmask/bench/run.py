@@ -10,20 +10,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from fewmask.bench.executors import Pool
 from fewmask.bench.jobs import Job, SplitRule, expand
 from fewmask.bench.launch import Outcome
 from fewmask.bench.suite import NOTES, PhantomScans, Suite
-from fewmask.bench.suite_files import KEPT, find_suite
+from fewmask.bench.suite_files import KEPT, to_yaml, with_known_folders
 from fewmask.bench.work import Order
 from fewmask.data.dataset import Dataset
 from fewmask.data.phantom import Phantom, write_phantom
 from fewmask.data.split import Split
 from fewmask.engine.interrupt import Interruption
 from fewmask.errors import ConfigError, in_one_line
-from fewmask.files import make_folder, write_text
+from fewmask.files import make_folder, read_json, write_json, write_text
 from fewmask.locks import locked
 
 Hear = Callable[[Job, Outcome | None, "Tally"], None]
@@ -75,10 +73,16 @@ class Tally:
     stopped: bool = False
 
 
-def prepare(suite: Suite, output: Path, store: Path | None = None) -> Comparison:
+def prepare(suite: Suite, output: Path, store: Path | None = None, whole: Suite | None = None) -> Comparison:
     """Check everything that can be checked before the first training: data, splits, settings, what is there already.
 
     Folders of data sets that the suite does not name are those of an earlier run in ``output``; they are kept in its ``suite.yaml``.
+
+    Args:
+        suite: the comparison.
+        output: folder of the run folders.
+        store: for preprocessed cases; None: inside the data sets.
+        whole: the suite of which ``suite`` has some data sets only; it is what is kept. None: ``suite``.
 
     Raises:
         ConfigError: a setting is wrong, a data set has no folder, or a run folder was made with other settings.
@@ -86,7 +90,9 @@ def prepare(suite: Suite, output: Path, store: Path | None = None) -> Comparison
         WriteError: the output cannot be written.
     """
     jobs = expand(suite, output)
-    suite = _with_folders(suite, output)
+    whole = whole or suite
+    whole = with_known_folders(whole.model_copy(update={"data": {**whole.data, **suite.data}}), output)
+    suite = _with_phantoms(whole.only(list(suite.data)), output)
     splits: dict[tuple[str, SplitRule], Split] = {}
     datasets = {name: Dataset.open(Path(str(data.dataset))) for name, data in suite.data.items()}
     for job in jobs:
@@ -99,39 +105,35 @@ def prepare(suite: Suite, output: Path, store: Path | None = None) -> Comparison
                     "imagesTs and labelsTs, or choose a protocol"
                 )
         job.check_same(splits[key])
-    write_text(output / KEPT, _text(suite))
+    write_text(output / KEPT, to_yaml(whole))
     return Comparison(suite, output, jobs, store)
 
 
-def _with_folders(suite: Suite, output: Path) -> Suite:
-    earlier = find_suite(str(output)).data if (output / KEPT).is_file() else {}
+def _with_phantoms(suite: Suite, output: Path) -> Suite:
+    """With synthetic scans where there is no other data set."""
     folders: dict[str, Path] = {}
     for name, data in suite.data.items():
-        if data.dataset is not None:
-            continue
-        if data.phantom is not None:
-            folders[name] = _phantom(output / f"Dataset999_{name}", data.phantom)
-        elif name in earlier and earlier[name].dataset is not None:
-            folders[name] = Path(str(earlier[name].dataset))
-        else:
+        if data.dataset is None and data.phantom is None:
             raise ConfigError(
                 f"suite {suite.name} has no folder for {name}: give --data {name}=FOLDER, a dataset folder"
             )
+        if data.dataset is None and data.phantom is not None:
+            folders[name] = _phantom(output / f"Dataset999_{name}", data.phantom)
     return suite.with_data(folders)
 
 
 def _phantom(folder: Path, scans: PhantomScans) -> Path:
     make_folder(folder)
     with locked(folder, wait=True):
+        made, asked = folder / "phantom.json", scans.model_dump(mode="json")
+        if made.is_file() and read_json(made) != asked:
+            raise ConfigError(f"{folder}: holds other synthetic scans than the suite asks for; choose another --output")
         if not (folder / "dataset.json").is_file():  # which is written last
+            write_json(made, asked)
             phantom = Phantom(shape=scans.shape, noise=scans.noise)
             counts = {"train": scans.train, "unlabelled": scans.unlabelled, "test": scans.test}
             write_phantom(folder, phantom, seed=scans.seed, **counts)
     return folder
-
-
-def _text(suite: Suite) -> str:
-    return yaml.safe_dump(suite.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def run(comparison: Comparison, pool: Pool, hear: Hear) -> Tally:
@@ -167,15 +169,24 @@ class _Work:
         self.by_folder: Mapping[Path, Job] = {job.folder.resolve(): job for job in comparison.jobs}
 
     def until_done(self, interruption: Interruption) -> Tally:
-        while self.waiting or self.running:
-            if interruption.requested and not self.tally.stopped:
-                self.tally.stopped = True
-                self.stop.touch()
-                self.waiting.clear()
-                self.pool.leave_queue()
-            self.begin()
-            self.collect()
+        try:
+            while self.waiting or self.running:
+                if interruption.requested and not self.tally.stopped:
+                    self.tally.stopped = True
+                    self.waiting.clear()
+                    self.end_running()
+                self.begin()
+                self.collect()
+        except BaseException:  # or jobs would run on of which nobody hears
+            self.end_running()
+            wait(self.running)
+            raise
         return self.tally
+
+    def end_running(self) -> None:
+        """Ask for a checkpoint and an end of what runs, and take back what has not begun."""
+        self.stop.touch()
+        self.pool.leave_queue()
 
     def begin(self) -> None:
         """Start what can start now."""
@@ -199,9 +210,9 @@ class _Work:
             self.end(job, Outcome("failed", in_one_line(error)))
             return
         if future is not None:
+            self.running[future] = job
             if not self.waiting.pop(job):  # else it is asked for again
                 self.hear(job, None, self.tally)
-            self.running[future] = job
 
     def collect(self) -> None:
         """Wait a moment, and take in what has ended."""

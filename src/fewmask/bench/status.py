@@ -67,7 +67,9 @@ def _look(job: Job, compare: bool) -> JobState:
     if job.scored:
         return JobState(job, "done", notes.seconds or _seconds(rows), iteration)
     if _at_work(job.notes):
-        return JobState(job, "running", notes.seconds + time() - notes.began, iteration)
+        return JobState(
+            job, "running", notes.seconds + max(time() - notes.began, 0), iteration
+        )  # clocks of two machines
     if notes.status == "failed":
         return JobState(job, "failed", notes.seconds, iteration, notes.error)
     if notes.status or RunFolder(job.folder).started:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -16,6 +17,8 @@ from fewmask.errors import ConfigError, nearest
 from fewmask.metrics.score import EXTRAS, metric_names
 from fewmask.words import parse_amount
 
+NSD = re.compile(r"nsd@\d+(\.\d+)?")
+"""Surface Dice, scored where ``evaluation.nsd_tolerance`` asks for it."""
 NOTES, REPORT = "jobs", "report"
 """The folders of an output for the jobs' logs and states and for the report; no data set can be called like them."""
 
@@ -193,7 +196,7 @@ class Suite(Section):
                 raise ValueError(f"others start from {method.label!r}, so it can start from itself only")
         known = (*metric_names(), *EXTRAS)
         for name in (*self.metrics, *self.also):
-            if name not in known:
+            if name not in known and not (NSD.fullmatch(name) and name not in self.also):
                 raise ValueError(f"there is no metric {name!r}: {nearest(name, known)}")
         return self
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import yaml
+
 from fewmask.bench.suite import Suite
 from fewmask.config import read_yaml, validate
 from fewmask.errors import ConfigError, nearest
@@ -23,13 +25,13 @@ def find_suite(name: str) -> Suite:
     Raises:
         ConfigError: it is not there, or not valid.
     """
+    path = Path(name)
+    if (path / KEPT).is_file():  # first: an output may be called like a shipped suite
+        return read_suite(path / KEPT)
     if name in suite_names():
         return read_suite(FOLDER / f"{name}.yaml")
-    path = Path(name)
     if name.endswith((".yaml", ".yml")) or path.is_file():
         return read_suite(path)
-    if (path / KEPT).is_file():
-        return read_suite(path / KEPT)
     raise ConfigError(
         f"there is no suite {name!r}: give a YAML file, the folder of a comparison, or a shipped one; "
         f"{nearest(name, suite_names())}"
@@ -78,3 +80,19 @@ def open_suite(name: str, output: Path | None = None) -> tuple[Suite, Path]:
     if output is None:
         output = Path(name) if (Path(name) / KEPT).is_file() else Path("bench") / suite.name
     return suite, output
+
+
+def with_known_folders(suite: Suite, output: Path) -> Suite:
+    """A suite with the folders of data sets that an earlier run in its output was given, where it names none itself.
+
+    Raises:
+        ConfigError: what the output keeps of its suite is not valid.
+    """
+    earlier = read_suite(output / KEPT).data if (output / KEPT).is_file() else {}
+    missing = [name for name, data in suite.data.items() if data.dataset is None and name in earlier]
+    return suite.with_data({name: Path(folder) for name in missing if (folder := earlier[name].dataset)})
+
+
+def to_yaml(suite: Suite) -> str:
+    """A suite as the text of a file that `read_suite` reads back."""
+    return yaml.safe_dump(suite.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

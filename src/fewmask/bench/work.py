@@ -156,10 +156,10 @@ def attend(folder: Path) -> int:
 def noted(order: Order) -> int:
     """Do the job and keep the notes; returns the exit code of its process."""
     notes = Notes.read(order.job.notes)
-    before, began = notes.seconds, time.time()
+    before, began, start = notes.seconds, time.time(), time.monotonic()
 
     def note(status: str, error: str = "") -> None:
-        seconds = before + time.time() - began
+        seconds = before + time.monotonic() - start
         Notes(status, seconds, began, f"{socket.gethostname()}:{os.getpid()}", error).write(order.job.notes)
 
     note("running")

@@ -90,9 +90,9 @@ def run(
     from fewmask.bench.suite_files import open_suite
 
     chosen, folder = open_suite(suite, output)
-    chosen = chosen.only(only or [])
     pool = _pool(executor, folder, jobs, threads, address, slurm or [])
-    comparison = prepare(chosen.with_data(_folders(data or [])), folder, store)
+    part = chosen.only(only or []).with_data(_folders(data or []))
+    comparison = prepare(part, folder, store, whole=chosen)
     missing = comparison.missing
     say(f"{chosen.name}: {count(len(comparison.jobs), 'run')} in {folder}, {len(missing)} to do")
     if dry_run:
@@ -132,7 +132,6 @@ def _teller(comparison: Comparison, pool: Pool) -> Callable[[Job, Outcome | None
     """Says a line when a run begins and when it has ended."""
     from fewmask.bench.notes import Notes
     from fewmask.bench.status import look, time_left
-    from fewmask.files import read_json
 
     before = len(comparison.jobs) - len(comparison.missing)
 
@@ -148,12 +147,21 @@ def _teller(comparison: Comparison, pool: Pool) -> Callable[[Job, Outcome | None
         if outcome.status == "failed":
             say(f"{number}: failed: {outcome.error}", style="red")
             return
-        dice = read_json(job.summary)["mean"]["metrics"]["dice"]["mean"]
-        shown = "no case has a class to score" if dice is None else f"Dice {100 * dice:.1f} %"
         rest = f"; {duration(left)} left" if left else ""
-        say(f"{number}: {shown} in {duration(Notes.read(job.notes).seconds)}{rest}")
+        say(f"{number}: {_dice(job)} in {duration(Notes.read(job.notes).seconds)}{rest}")
 
     return tell
+
+
+def _dice(job: Job) -> str:
+    """The mean score of a run; what another machine wrote may take a while to be seen here."""
+    from fewmask.files import read_json
+
+    try:
+        dice = read_json(job.summary)["mean"]["metrics"]["dice"]["mean"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "done"
+    return "no case has a class to score" if dice is None else f"Dice {100 * dice:.1f} %"
 
 
 def _conclude(comparison: Comparison, tally: Tally) -> None:
