@@ -79,7 +79,7 @@ def _take(path: Path, wait: bool) -> IO[str]:
                 raise
         if not wait:
             raise RunError(
-                f"{path.parent} is in use by another training ({holder}): wait until it ends, or choose another --output"
+                f"{path.parent} is in use by another call of fewmask ({holder}): wait until it ends, or choose another folder"
             )
         time.sleep(_PAUSE)
 

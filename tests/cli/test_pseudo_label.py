@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 
 import nnunet_rules
+from fewmask.data.dataset import Dataset
 from fewmask.data.image import read_image, read_label
+from fewmask.data.roles import roles_of
 from fewmask.inference.predictor import Predictor
+from fewmask.inference.pseudo_dataset import Choice, _describe
+from fewmask.inference.pseudo_rows import Row
 from helpers import edit_json, write_dataset
 from program import tiny
 
@@ -95,6 +99,18 @@ def test_another_round_trains_on_it_and_validates_on_true_labels(made, cli, spli
     assert sorted(kept["labelled"]) == sorted([*split["labelled"], *split["unlabelled"]])
     again = cli(*outcome.next, *tiny(3))
     assert again.code == 0, again.err
+
+
+def test_predicted_labels_follow_no_protocol(tmp_path, place):
+    """Or a run on them would stand in a table among those that had as many true labels."""
+    source = Dataset.open(place / "heart")
+    split = source.split(labelled=2).model_copy(update={"protocol": "la/paper", "shortcuts": ("reference-crop",)})
+    roles = roles_of(source, split)
+    rows = [Row(case, True, 0.9, 5, 0.0) for case in roles.unlabelled]
+    _describe(tmp_path, source, roles, rows, split=split, choice=Choice())
+    made = json.loads((tmp_path / "splits.json").read_text())["splits"]["pseudo"]
+    assert (made["protocol"], made["shortcuts"]) == (None, ["reference-crop"])
+    assert json.loads((tmp_path / "dataset.json").read_text())["name"] == f"{source.name} (predicted labels)"
 
 
 def test_rgb_pictures_and_jpeg_which_nnunet_does_not_read(cli, runs, place):

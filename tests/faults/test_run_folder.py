@@ -18,7 +18,9 @@ def test_the_second_training_is_refused_while_the_first_lives(server, words, und
     first.signal(signal.SIGSTOP)
     before = contents(run)
     said = server.run(*words(run, **settings), code=1)
-    assert said.startswith(f"error: {run} is in use by another training (process {first.pid} on {os.uname().nodename})")
+    assert said.startswith(
+        f"error: {run} is in use by another call of fewmask (process {first.pid} on {os.uname().nodename})"
+    )
     assert contents(run) == before
     out = tmp_path / "out"
     assert "label map" in server.run("predict", run, data / "imagesTs", out), "to predict is allowed meanwhile"

@@ -29,6 +29,7 @@ from fewmask.locks import locked
 
 Array = NDArray[Any]
 MANIFEST, TABLE, CONFIDENCE, SPLIT = "pseudo_labels.json", "pseudo_labels.csv", "confidence", "pseudo"
+PREDICTED = " (predicted labels)"  # in the name: its runs do not stand beside those that had as many true ones
 LEVELS = 255  # a confidence map holds probabilities times this, rounded down
 FOLDERS = ("imagesTr", "labelsTr", "imagesUn", "imagesTs", "labelsTs", CONFIDENCE)
 
@@ -215,7 +216,7 @@ def _describe(output: Path, source: Dataset, roles: Roles, rows: list[Row], *, s
         "labels": labels,
         "numTraining": len(roles.labelled) + len(kept),
         "file_ending": ending_of(source),
-        "name": source.name,
+        "name": source.name.removesuffix(PREDICTED) + PREDICTED,
         "description": f"{len(roles.labelled)} scans with true labels, {len(kept)} with those of a model; see {MANIFEST}",
     }
     if source.description.patients:
@@ -228,8 +229,7 @@ def _describe(output: Path, source: Dataset, roles: Roles, rows: list[Row], *, s
         unlabelled=tuple(left),
         test=roles.test,
         how=f"{len(roles.labelled)} true labels, {len(kept)} predicted ones; validation has true ones only",
-        protocol=split.protocol,
-        shortcuts=split.shortcuts,
+        shortcuts=split.shortcuts,  # but no protocol, which knows true labels only
     )
     write_json(output / "splits.json", {"splits": {SPLIT: made.model_dump(mode="json")}})
     write_json(output / "dataset.json", values)
