@@ -5,17 +5,20 @@ import re
 import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from bench.fake_bench import write_bench
 from fewmask.bench.jobs import expand
-from fewmask.bench.report.find import runs_below, runs_of_suite
-from fewmask.bench.report.write import write_bench_report
+from fewmask.bench.report.find import Found, runs_below, runs_of_suite
+from fewmask.bench.report.markdown import without_folders
+from fewmask.bench.report.write import report_comparison, write_bench_report
 from fewmask.bench.suite_files import find_suite
 from fewmask.config import MethodSection
-from fewmask.errors import RunError
+from fewmask.errors import ConfigError, RunError
 from fewmask.methods import method_config
 from fewmask.run_folder import RunFolder
 from helpers import edit_json, write_dataset
@@ -141,15 +144,81 @@ def test_several_classes_and_a_moved_data_set(tmp_path):
     assert "the scans are no longer at" in text
 
 
+def begin(suite, output, blobs):
+    """The first job, as it stands when its training has begun."""
+    job = expand(suite, output)[0]
+    made = RunFolder(write_run(output / "made", blobs))
+    method = MethodSection(name="supervised", **method_config(job.experiment.method).model_dump(mode="json"))
+    experiment = job.experiment.model_copy(update={"method": method})
+    RunFolder(job.folder).create(experiment, made.task(), made.split(), made.dataset())
+    return job
+
+
+def test_a_suite_whose_baseline_is_not_done_is_reported_all_the_same(output, tmp_path, monkeypatch, write_suite):
+    suite = find_suite(str(write_suite()))
+    runs = tuple(run for run in runs_below(output).runs if run.label == "cps")
+    monkeypatch.setattr("fewmask.bench.report.write.open_suite", lambda name, folder: (suite, tmp_path))
+    monkeypatch.setattr("fewmask.bench.report.write.runs_of_suite", lambda suite, folder: Found(runs))
+    report_comparison("small.yaml", pictures=False)
+    text = (tmp_path / "report/report.md").read_text()
+    assert "The baseline of the suite, supervised, has no scores yet." in text
+    with pytest.raises(ConfigError, match="no run is called 'supervised'"):
+        report_comparison("small.yaml", baseline="supervised", pictures=False)
+
+
+def test_runs_that_lack_a_metric_are_left_out(write_suite, tmp_path, blobs):
+    path = write_suite(methods=["supervised"], seeds=[0], blobs={"labelled": [2]}, also="hd_rowset")
+    suite, output = find_suite(str(path)), tmp_path / "out"
+    job = begin(suite, output, blobs)
+    job.summary.parent.mkdir()
+    job.summary.write_text('{"mean": {"metrics": {"dice": {}}}}')
+    found = runs_of_suite(suite, output)
+    assert found.runs == () and found.remarks[0].endswith("scored without hd_rowset; bench run scores it again.")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("fewmask train /data/My_Set --output=/x/y/z/", "fewmask train My_Set --output=z"),
+        ("then 'C:\\Users\\me\\set' now, [/a/b.yaml] (/c/d.yaml)", "then 'set' now, [b.yaml] (d.yaml)"),
+        ("la/paper, and/or <br><sub>x</sub> https://a.b/c ../up ~/home", None),
+    ],
+)
+def test_absolute_paths_are_cut(text, told):
+    assert without_folders(text) == (told or text)
+
+
+def test_markdown_tells_nothing_of_the_machine(output, root, tmp_path):
+    """Neither the suite, nor remarks, settings, commands and what could not be shown."""
+    runs = [run for run in runs_below(output).runs if run.path.parent.name == "3"]
+    copies = [replace(run, path=Path(shutil.copytree(run.path, tmp_path / run.path.name))) for run in runs]
+    config = copies[0].path / "config.yaml"
+    config.write_text(config.read_text().replace("method:\n", f"method:\n  pretrained: {tmp_path}/first-seed0\n"))
+    for copy in copies:
+        edit_json(copy.path / "dataset.json", root=str(tmp_path / "gone"))
+        edit_json(
+            copy.path / "environment.json", command=["/usr/bin/fewmask", "train", str(root), "--output", str(copy.path)]
+        )
+    remark = (
+        f"one is left out: {tmp_path}/x-seed0 was started with other settings: method.pretrained ('{tmp_path}/a' then)."
+    )
+    suite = f"data:\n  blobs:\n    dataset: {root}\n    recipe: [{tmp_path}/mine.yaml]\n"
+    texts = {}
+    for name, shown in (("suite", suite), ("none", None)):
+        write_bench_report(copies, tmp_path / name, suite=shown, remarks=[remark])
+        texts[name] = (tmp_path / name / "report.md").read_text()
+        assert not re.search(r"(?<![\w.<:/])/\w", texts[name]) and tmp_path.parent.name not in texts[name]
+        assert "x-seed0 was started with other settings" in texts[name] and "no longer at gone" in texts[name]
+        assert "method.pretrained=first-seed0" in texts[name]
+    assert f"dataset: {root.name}\n    recipe: [mine.yaml]" in texts["suite"]
+    assert f"fewmask train {root.name} --output cps-seed0" in texts["none"]
+
+
 def test_a_suite_tells_what_has_not_begun_and_leaves_out_what_is_other(write_suite, tmp_path, blobs):
     suite, output = find_suite(str(write_suite(methods=["supervised"], seeds=[0]))), tmp_path / "out"
     assert runs_of_suite(suite, output).runs == ()
     assert runs_of_suite(suite, output).remarks == ("2 of 2 runs of the suite have not begun.",)
-    job = expand(suite, output)[0]
-    made = RunFolder(write_run(tmp_path / "made", blobs))
-    method = MethodSection(name="supervised", **method_config(job.experiment.method).model_dump(mode="json"))
-    experiment = job.experiment.model_copy(update={"method": method})
-    RunFolder(job.folder).create(experiment, made.task(), made.split(), made.dataset())
+    job = begin(suite, output, blobs)
     found = runs_of_suite(suite, output)
     assert [(run.path, run.label, run.data) for run in found.runs] == [(job.folder, "supervised", "blobs")]
     config = job.folder / "config.yaml"

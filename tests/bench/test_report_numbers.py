@@ -13,11 +13,13 @@ from fewmask.bench.case_scores import Setting
 from fewmask.bench.report.content import BenchRun, read_bench
 from fewmask.bench.report.grids import comparison_grid, interval_grid, score_grid, setting_grid
 from fewmask.bench.report.records import csv_files
+from fewmask.bench.report.shown import _protocol
 from fewmask.bench.report.theirs import published_tables
 from fewmask.bench.report.verdict import overall, verdict
 from fewmask.config import MethodSection
 from fewmask.errors import ConfigError, RunError
-from helpers import write_dataset
+from fewmask.run_folder import RunFolder
+from helpers import edit_json, write_dataset
 
 CASES = 9
 LABELS = ("supervised", "cps", "half-cps")
@@ -139,6 +141,43 @@ def test_few_cases_give_no_verdict(root, tmp_path):
     assert comparison_grid(section) is None and not any(cell.bold for row in score_grid(section).rows for cell in row)
 
 
+def test_cases_without_anything_to_score_are_none_and_told(section):
+    """Nine cases, in five of which nothing is and nothing was found: too few for a test, which is no word on the methods."""
+
+    def empty(scores):
+        gone = np.arange(CASES) < 5
+        return replace(scores, values={label: np.where(gone, np.nan, rows) for label, rows in scores.values.items()})
+
+    section = replace(section, scores={name: empty(one) for name, one in section.scores.items()})
+    found = verdict(section)
+    assert found.headline.startswith("No verdict: cps and supervised have 4 cases in common"), found.headline
+    assert "Wilcoxon" not in found.evidence and len(found.details) == 3
+    note = score_grid(section).notes[0].replace("\u00a0", " ")
+    assert note.endswith("over 9 cases; up to 5 cases in which nothing is and nothing was found left out")
+
+
+def test_seeds_are_paired_where_both_have_them(section):
+    assert section.seeds_better("cps") == (2, 2)
+    dice = section.scores["dice"]
+    other = replace(dice, seeds={**dice.seeds, "cps": (2, 3)})
+    assert replace(section, scores={"dice": other}).seeds_better("cps") == (0, 0)
+
+
+def test_other_labelled_cases_under_one_seed_are_told(root, tmp_path):
+    runs = write_bench(tmp_path, root, CASES, labels=("supervised", "cps"))
+    assert not any("labelled cases" in remark for remark in read_bench(runs).remarks)
+    split = RunFolder(runs[2].path).split()  # of cps, seed 0
+    edit_json(runs[2].path / "split.json", labelled=list(split.unlabelled[:2]), unlabelled=list(split.labelled))
+    bench = read_bench(runs)
+    assert any("not all learn from the same labelled cases under one seed (0)" in remark for remark in bench.remarks)
+    assert "The labelled cases differ from run to run" in list(_protocol(bench.sections[0]))
+
+
+def test_overlaps_have_no_unit(bench):
+    units = {row["metric"]: row["unit"] for row in rows_of(csv_files(bench)["summary.csv"])}
+    assert (units["dice"], units["hd95"]) == ("", "voxel")
+
+
 def test_only_common_seeds_are_compared(root, tmp_path):
     runs = write_bench(tmp_path, root, CASES, labels=("supervised", "cps"), seeds=(0, 1))
     put_scores(runs[1].path, np.full(CASES, 0.99))  # of supervised, seed 1: would win were it counted
@@ -194,10 +233,25 @@ class TestPublished:
     def test_papers_with_as_many_labels_stand_beside(self, atrium):
         tables = published_tables(atrium)
         titles = [table.title for table in tables]
-        assert any(title.startswith("diff-cl, comparison, left atrium: la, 8 labelled") for title in titles)
+        assert f"diff-cl, comparison, left atrium: la, 8 labelled (10%); ours: {atrium.heading}" in titles
         entry = tables[0].entries["supervised"]["dice"]
         assert entry.difference == pytest.approx(known("supervised").mean() - entry.theirs.mean)
         assert any("ours follow la/honest, the paper la/paper" in note for note in tables[0].notes)
+
+    @pytest.mark.parametrize(
+        ("setting", "shortcuts"),
+        [
+            (Setting("BraTS2019", "brats2019/paper", 25, 25, 225), ("extra-validation", "voxel-units")),
+            (Setting("BraTS2019", "brats2019/honest", 20, 5, 250), ()),
+        ],
+    )
+    def test_labels_that_validate_count_where_the_budget_pays_for_them(self, section, setting, shortcuts):
+        scores = {
+            name: replace(one, setting=setting, shortcuts=shortcuts, unit="voxel")
+            for name, one in section.scores.items()
+        }
+        titles = [table.title for table in published_tables(replace(section, setting=setting, scores=scores))]
+        assert titles and all("brats2019, 25 labelled (10%)" in title for title in titles), titles
 
     def test_a_variant_that_is_the_only_one_of_its_method_stands_for_it(self, section):
         lesions = replace(section, setting=Setting("PH2", "", 7, 0, 133))

@@ -92,6 +92,14 @@ class Section:
         """The first run of each label: those that pictures and curves show."""
         return [self.runs[label][0] for label in self.labels]
 
+    @property
+    def labelled_by_seed(self) -> dict[int, set[frozenset[str]]]:
+        """By seed the choices of labelled cases that its runs learn from: one where all labels share it."""
+        found: dict[int, set[frozenset[str]]] = {}
+        for run in (run for runs in self.runs.values() for run in runs):
+            found.setdefault(run.experiment.train.seed, set()).add(frozenset(run.split.labelled))
+        return found
+
     @cached_property
     def summaries(self) -> dict[str, dict[str, Summary]]:
         """By metric and label."""
@@ -125,11 +133,11 @@ class Section:
             return None
 
     def seeds_better(self, label: str, metric: str = PRIMARY) -> tuple[int, int]:
-        """Under how many of the seeds that both have a label is better than the baseline, by its mean over the cases."""
+        """Under how many of the seeds that both have a label is better than the baseline, by its mean over the cases, and of how many."""
         pair = self.scores[metric].on_common_seeds(label, self.baseline or label)
         own, base = pair.by_seed(label), pair.by_seed(self.baseline or label)
-        if len(own) != len(base):
-            return 0, 0
+        if not pair.seeds or pair.seeds[label] != pair.seeds.get(self.baseline or label):
+            return 0, 0  # none in common: nothing to pair
         gains = (own - base) * (1 if pair.higher_is_better else -1)
         return int((gains > 0).sum()), len(gains)
 
@@ -188,7 +196,7 @@ def read_bench(
         RunError: no run is scored, a file of one is odd, or runs of a setting were scored differently.
         ConfigError: there is no such baseline, or the level is none.
     """
-    scored = [run for run in runs if _is_scored(run.path)]
+    scored = [run for run in runs if is_scored(run.path)]
     if not scored:
         raise RunError("no run has scores yet: wait for the first, or run fewmask predict and fewmask evaluate")
     names = list(dict.fromkeys(run.label for run in scored))
@@ -208,7 +216,12 @@ def read_bench(
     return Bench(title or _title(sections), labels, chosen, sections, tuple(dict.fromkeys(told)))
 
 
-def _is_scored(path: Path) -> bool:
+def is_scored(path: Path) -> bool:
+    """Whether a run folder holds scores.
+
+    Raises:
+        RunError: it is none.
+    """
     run = RunFolder.open(path)
     return any((folder / "summary.json").is_file() for folder in (run.predictions, run.path))
 
@@ -268,6 +281,10 @@ def _of_section(section: Section) -> Iterator[str]:
     if len({tuple(numbers) for numbers in seeds.values()}) > 1:
         listed = "; ".join(f"{label} {', '.join(map(str, numbers))}" for label, numbers in seeds.items())
         yield f"{where}not all were run with the same seeds ({listed}). Two of them are compared on the seeds that both have."
+    if unlike := [str(seed) for seed, choices in section.labelled_by_seed.items() if len(choices) > 1]:
+        yield (
+            f"{where}not all learn from the same labelled cases under one seed ({', '.join(unlike)}), so a difference may be that of the cases."
+        )
     for label, runs in section.runs.items():
         missing = sum(len(run.scores.missing) for run in runs if run.scores)
         if missing:

@@ -41,6 +41,11 @@ def runs_of_suite(suite: Suite, output: Path) -> Found:
         except (ConfigError, RunError) as error:
             remarks.append(f"{job.place} is left out: {error}.")
             continue
+        if job.summary.is_file() and not job.scored:
+            remarks.append(
+                f"{job.place} is left out: it was scored without {', '.join(job.also)}; bench run scores it again."
+            )
+            continue
         runs.append(BenchRun(job.folder, job.place.label, job.place.data))
     if len(begun) < len(jobs):
         remarks.insert(0, f"{len(jobs) - len(begun)} of {count(len(jobs), 'run')} of the suite have not begun.")

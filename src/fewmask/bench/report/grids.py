@@ -39,13 +39,15 @@ def score_grid(section: Section) -> Grid:
             row.append(_score(section.summaries[metric][label], metric, label in section.bold[metric]))
         seeds = section.scores[PRIMARY].seeds or {}
         rows.append((*row, *cells((str(len(seeds[label])), duration(_seconds(section, label))))))
+    absent = max(summary.absent for summary in section.summaries[PRIMARY].values())
+    empty = f"; up to {count(absent, 'case')} in which nothing is and nothing was found left out" if absent else ""
     notes = (
         f"mean ± standard deviation over seeds; below it the {100 * section.level:g}\u00a0% interval of the mean, "
-        f"by bootstrap over {count(section.cases, 'case')}",
+        f"by bootstrap over {count(section.cases, 'case')}{empty}",
         f"bold: significantly better than all that is not bold (Wilcoxon over cases, Holm over all pairs, {section.alpha:g})",
+        *filter(None, [stamp(section.scores[PRIMARY].shortcuts)]),
     )
-    shortcuts = stamp(section.scores[PRIMARY].shortcuts)
-    return Grid(section.heading, heads, tuple(rows), (*notes, shortcuts) if shortcuts else notes)
+    return Grid(section.heading, heads, tuple(rows), notes)
 
 
 def _score(summary: Summary, metric: str, bold: bool) -> Cell:

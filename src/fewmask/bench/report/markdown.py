@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from fewmask.bench.grid import Grid, escape_markdown, to_markdown
@@ -23,6 +24,8 @@ from fewmask.report.svg import standalone
 from fewmask.words import count
 
 FOLDER = "figures"
+ABSOLUTE = re.compile(r"(?<![\w.~:<>/\\-])(?:[A-Za-z]:)?[\\/](?=[\w.~])[^\s'\"`,;:()<>|]*")
+"""A path from the root of a file system, not a part of a relative one, of an address or of a tag."""
 
 
 def to_report_markdown(report: Report) -> tuple[str, dict[str, bytes]]:
@@ -65,7 +68,15 @@ def to_report_markdown(report: Report) -> tuple[str, dict[str, bytes]]:
         *_theirs(report.sections),
         *_protocol(report),
     ]
-    return "\n\n".join(block.strip("\n") for block in blocks) + "\n", files
+    return without_folders("\n\n".join(block.strip("\n") for block in blocks) + "\n"), files
+
+
+def without_folders(text: str) -> str:
+    """Text in which absolute paths are cut to their last part: what is committed tells nothing of the machine.
+
+    A suite that is shown so is still one: its data sets and recipes lie beside it.
+    """
+    return ABSOLUTE.sub(lambda path: re.split(r"[\\/]", path[0].rstrip("\\/"))[-1], text)
 
 
 def _fact(name: str, number: int) -> str:
@@ -155,17 +166,13 @@ def _protocol(report: Report) -> Iterator[str]:
         if part.settings:
             yield to_markdown(Grid("", part.settings.heads, part.settings.rows))
     yield "## To repeat it"
-    commands = list(dict.fromkeys(_commands(report)))
     if report.suite:
         yield f"```yaml\n{report.suite.strip()}\n```"
-    elif commands:
+    elif commands := list(dict.fromkeys(_commands(report))):
         yield "```bash\n" + "\n".join(commands) + "\n```"
 
 
 def _commands(report: Report) -> Iterator[str]:
-    for part in report.sections:
-        for runs in part.section.runs.values():
-            for run in runs:
-                command = " ".join(map(str, run.environment.get("command", [])))
-                if command:
-                    yield command
+    for run in (run for part in report.sections for runs in part.section.runs.values() for run in runs):
+        if words := run.environment.get("command"):
+            yield " ".join(map(str, words))

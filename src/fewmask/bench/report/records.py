@@ -13,6 +13,7 @@ from fewmask.bench.report.content import Bench, Section
 from fewmask.bench.report.grids import LEVELS, intervals
 from fewmask.bench.statistics import Comparison, compare_all
 from fewmask.errors import DataError
+from fewmask.metrics.score import DISTANCES
 
 Row = Sequence[object]
 WHERE = ("setting", "dataset", "protocol", "labelled", "validation", "unlabelled")
@@ -60,7 +61,7 @@ def _summaries(bench: Bench) -> Iterator[Row]:
                 ]
                 numbers = (found.mean, found.std_seeds, found.std_cases, found.seeds, found.cases, found.absent)
                 bold = label in section.bold[metric]
-                unit = section.scores[metric].unit
+                unit = section.scores[metric].unit if metric in DISTANCES else ""
                 yield (*_where(section), label, metric, unit, *numbers, bold, *bounds)
 
 

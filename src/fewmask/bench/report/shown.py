@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fewmask.bench.grid import Grid
@@ -165,8 +165,10 @@ def _protocol(section: Section) -> Iterator[str]:
     runs = [run for found in section.runs.values() for run in found]
     first = runs[0]
     yield f"Protocol: {section.setting.protocol or 'none of a paper'}. Split: {first.split.how}"
-    same = len({frozenset(run.split.labelled) for run in runs}) == 1
-    yield "All runs learn from the same labelled cases" if same else "The labelled cases differ from seed to seed"
+    choices = section.labelled_by_seed.values()
+    among = "seed to seed" if all(len(found) == 1 for found in choices) else "run to run"
+    same = len(frozenset().union(*choices)) == 1
+    yield "All runs learn from the same labelled cases" if same else f"The labelled cases differ from {among}"
     yield f"Weights that predict: {_each(section, lambda run: run.experiment.inference.checkpoint)}"
     yield f"Iterations: {_each(section, lambda run: run.experiment.train.iterations)}"
     yield (
@@ -186,8 +188,3 @@ def _each(section: Section, what: Callable[[Run], object]) -> str:
     if len(found) == 1:
         return next(iter(found))
     return "; ".join(f"{value} ({', '.join(labels)})" for value, labels in found.items())
-
-
-def commands(runs: Sequence[Run]) -> list[str]:
-    """What was typed for each run, as far as its folder says."""
-    return [" ".join(map(str, run.environment.get("command", []))) for run in runs]

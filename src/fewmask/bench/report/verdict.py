@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fewmask.bench.report.content import PRIMARY, Bench, Section
-from fewmask.bench.statistics import FEWEST_PAIRS, Comparison, compare_all
+from fewmask.bench.statistics import FEWEST_PAIRS, Comparison, compare, compare_all
 from fewmask.bench.tables import signed
 from fewmask.errors import DataError
 from fewmask.metrics.words import p_value
@@ -57,14 +57,23 @@ def verdict(section: Section) -> Verdict:
             section.heading, f"Only {section.labels[0]} was run: there is nothing to compare it with.", (), ""
         )
     if section.cases < FEWEST_PAIRS:
-        text = f"No verdict: with {count(section.cases, 'test case')} no test can find a difference."
-        return Verdict(section.heading, text, tuple(_means(section)), _evidence(section, 0))
-    if not section.baseline:
-        return _all_pairs(section)
-    found = section.comparisons[PRIMARY]
+        return _none(section, f"with {count(section.cases, 'test case')} no test can find a difference")
+    try:
+        return _against(section, section.baseline) if section.baseline else _all_pairs(section)
+    except DataError as error:  # too few cases in which there is anything to score
+        return _none(section, str(error))
+
+
+def _none(section: Section, why: str) -> Verdict:
+    return Verdict(section.heading, f"No verdict: {why}.", tuple(_means(section)), _evidence(section, 0))
+
+
+def _against(section: Section, baseline: str) -> Verdict:
+    """Every label against the baseline."""
+    found = compare(section.scores[PRIMARY], baseline)
     winners = {c.first: c.winner(True, section.alpha) for c in found}
     better = [c for c in found if winners[c.first] == c.first]
-    worse = [c for c in found if winners[c.first] == section.baseline]
+    worse = [c for c in found if winners[c.first] == baseline]
     rest = [c for c in found if winners[c.first] is None]
     details = [
         *(_difference(section, c, "better than") for c in _sorted(better)),
@@ -110,10 +119,7 @@ def _torn(found: Comparison, alpha: float) -> bool:
 
 def _all_pairs(section: Section) -> Verdict:
     """Where the baseline was not run: which differences between any two are significant."""
-    try:
-        found = compare_all(section.scores[PRIMARY])
-    except DataError as error:
-        return Verdict(section.heading, f"No verdict: {error}.", tuple(_means(section)), _evidence(section, 0))
+    found = compare_all(section.scores[PRIMARY])
     clear = [(c, winner) for c in found if (winner := c.winner(True, section.alpha))]
     details = [
         f"{winner} is better than {c.second if winner == c.first else c.first}: "

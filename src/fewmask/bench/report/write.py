@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from fewmask.bench.grid import to_latex
-from fewmask.bench.report.content import BenchRun, read_bench
+from fewmask.bench.report.content import BenchRun, is_scored, read_bench
 from fewmask.bench.report.find import runs_below, runs_of_suite
 from fewmask.bench.report.markdown import FOLDER, to_report_markdown
 from fewmask.bench.report.page import to_html
 from fewmask.bench.report.records import csv_files
 from fewmask.bench.report.shown import Report, prepare
 from fewmask.bench.suite import REPORT
-from fewmask.bench.suite_files import KEPT, open_suite
+from fewmask.bench.suite_files import KEPT, open_suite, to_yaml, with_known_folders
 from fewmask.bench.tables import as_grid, to_csv
 from fewmask.errors import RunError
 from fewmask.files import replacing, write_text
@@ -113,9 +114,14 @@ def report_comparison(
         folder, found, suite, metrics = Path(name), runs_below(Path(name)), None, None
     else:
         known, folder = open_suite(name, output)
-        found, metrics = runs_of_suite(known, folder), known.metrics
-        title, baseline = title or known.title, baseline or known.baseline
-        suite = (folder / KEPT).read_text(encoding="utf-8") if (folder / KEPT).is_file() else None
+        found, metrics, title = runs_of_suite(known, folder), known.metrics, title or known.title
+        if baseline is None and known.baseline and not _has_scores(known.baseline, found.runs):
+            found = replace(
+                found, remarks=(*found.remarks, f"The baseline of the suite, {known.baseline}, has no scores yet.")
+            )
+        else:
+            baseline = baseline or known.baseline
+        suite = to_yaml(with_known_folders(known, folder))
     return write_bench_report(
         found.runs,
         to or folder / REPORT,
@@ -127,6 +133,10 @@ def report_comparison(
         pictures=pictures,
         remarks=found.remarks,
     )
+
+
+def _has_scores(label: str, runs: Sequence[BenchRun]) -> bool:
+    return any(run.label == label and is_scored(run.path) for run in runs)
 
 
 def to_tex(report: Report) -> str:
