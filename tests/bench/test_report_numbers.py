@@ -253,6 +253,12 @@ class TestPublished:
         titles = [table.title for table in published_tables(replace(section, setting=setting, scores=scores))]
         assert titles and all("brats2019, 25 labelled (10%)" in title for title in titles), titles
 
+    @pytest.mark.parametrize(("budget", "share"), [(1, 1), (5, 5), (9, 10), (17, 20)])
+    def test_a_share_is_the_number_of_cases_that_it_gives(self, section, budget, share):
+        """Of 85 images; 5 of them are 5.9 %, and 5 % of them, rounded up, are 5."""
+        (table,) = published_tables(replace(section, setting=Setting("GlaS", "glas/paper", budget, 0, 85 - budget)))
+        assert f": glas, {share}% labelled;" in table.title
+
     def test_a_variant_that_is_the_only_one_of_its_method_stands_for_it(self, section):
         lesions = replace(section, setting=Setting("PH2", "", 7, 0, 133))
         (table,) = published_tables(lesions)

@@ -48,8 +48,12 @@ def _as_many(section: Section, result: Result) -> bool:
     setting, table = section.setting, result.table
     beside = "extra-validation" in section.scores[PRIMARY].shortcuts
     budget = setting.labelled + (0 if beside else setting.validation)
-    share = f"{100 * budget / max(budget + setting.unlabelled, 1):.0f}%"
-    return table.labelled == budget or table.share == share
+    share = int((table.share or "0%").removesuffix("%")) * (budget + setting.unlabelled)  # in hundredths of a case
+    return budget in (
+        table.labelled,
+        round(share / 100),
+        -(-share // 100),
+    )  # rounded to the nearest, or up as the papers do
 
 
 def _names(section: Section, results: Sequence[Result]) -> dict[str, str]:
