@@ -115,6 +115,26 @@ def test_a_job_that_another_process_does_is_asked_for_again(comparison, monkeypa
     assert [what for job, what in heard if str(job.place) == "blobs/2/supervised-seed0"] == [None, "busy", "done"]
 
 
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_job_of_another_call_is_not_handed_over(comparison, monkeypatch, ends):
+    """Or a queue would get it again every few seconds. It is done where the other one has done it, and handed over where that one is gone."""
+    monkeypatch.setattr("fewmask.bench.run.PATIENCE", 0.01)
+    monkeypatch.setattr("fewmask.bench.run.POLL", 0.01)
+    made, call, looks = comparison(["supervised"], seeds=[0]), Pretend(), [True, True]
+    (job,) = made.jobs
+
+    def look(notes):
+        if ends and len(looks) == 1:
+            job.summary.parent.mkdir(parents=True)
+            job.summary.write_text("{}")
+        return bool(looks and looks.pop())
+
+    monkeypatch.setattr("fewmask.bench.run.at_work", look)
+    tally, heard = do(made, call)
+    assert [what for _, what in heard] == ["busy", "done"] and tally.done == [job]
+    assert call.calls == ([] if ends else ["supervised-seed0"]) and not looks
+
+
 def test_an_executor_that_refuses(comparison):
     class Refuses(ThreadPoolExecutor):
         def submit(self, *arguments):

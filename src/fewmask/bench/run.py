@@ -13,6 +13,7 @@ from pathlib import Path
 from fewmask.bench.executors import Pool
 from fewmask.bench.jobs import Job, SplitRule, expand
 from fewmask.bench.launch import Outcome
+from fewmask.bench.status import at_work
 from fewmask.bench.suite import NOTES, PhantomScans, Suite
 from fewmask.bench.suite_files import KEPT, to_yaml, with_known_folders
 from fewmask.bench.work import Order
@@ -199,8 +200,15 @@ class _Work:
                 self.submit(job)
 
     def submit(self, job: Job) -> None:
-        """Hand a job over, if there is room."""
+        """Hand a job over, if there is room, and no other call has done it or is at it."""
         if not self.pool.has_room(job.devices):
+            return
+        if job.scored:
+            del self.waiting[job]
+            self.end(job, Outcome("done"))
+            return
+        if at_work(job.notes):  # its end is waited for here, and not by a job in a queue again and again
+            self.leave_to_others(job)
             return
         self.comparison.order(job).write()
         try:
@@ -224,14 +232,18 @@ class _Work:
             self.pool.release(future)
             outcome = _outcome(future)
             if outcome.status == "busy" and not self.tally.stopped:
-                if job not in self.elsewhere:
-                    self.hear(job, outcome, self.tally)
-                self.elsewhere.add(job)
-                self.waiting[job] = time.monotonic() + PATIENCE
+                self.leave_to_others(job)
             elif outcome.status in ("done", "failed"):
                 self.end(job, outcome)
             elif outcome.status == "stopped" and not self.tally.stopped:
                 self.end(job, Outcome("failed", "somebody else stopped it; its checkpoint is saved"))
+
+    def leave_to_others(self, job: Job) -> None:
+        """Ask for it again in a while."""
+        if job not in self.elsewhere:
+            self.hear(job, Outcome("busy"), self.tally)
+        self.elsewhere.add(job)
+        self.waiting[job] = time.monotonic() + PATIENCE
 
     def end(self, job: Job, outcome: Outcome) -> None:
         if outcome.status == "done":

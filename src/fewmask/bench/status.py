@@ -66,7 +66,7 @@ def _look(job: Job, compare: bool) -> JobState:
         return JobState(job, "other", error=str(error))
     if job.scored:
         return JobState(job, "done", notes.seconds or _seconds(rows), iteration)
-    if _at_work(job.notes):
+    if at_work(job.notes):
         return JobState(
             job, "running", notes.seconds + max(time() - notes.began, 0), iteration
         )  # clocks of two machines
@@ -88,7 +88,7 @@ def _seconds(rows: Sequence[dict[str, str]]) -> float | None:
     return float(rows[-1].get("seconds") or 0) or None if rows else None
 
 
-def _at_work(notes: Path) -> bool:
+def at_work(notes: Path) -> bool:
     """Whether a process holds the job."""
     if not notes.is_dir():
         return False
