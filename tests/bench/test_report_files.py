@@ -7,13 +7,14 @@ import subprocess
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from bench.fake_bench import write_bench
-from fewmask.bench.jobs import expand
-from fewmask.bench.report.find import Found, runs_below, runs_of_suite
+from fewmask.bench.jobs import Place, expand
+from fewmask.bench.report.find import runs_below, runs_of_suite
 from fewmask.bench.report.markdown import without_folders
 from fewmask.bench.report.write import report_comparison, write_bench_report
 from fewmask.bench.suite_files import find_suite
@@ -156,9 +157,19 @@ def begin(suite, output, blobs):
 
 def test_a_suite_whose_baseline_is_not_done_is_reported_all_the_same(output, tmp_path, monkeypatch, write_suite):
     suite = find_suite(str(write_suite()))
-    runs = tuple(run for run in runs_below(output).runs if run.label == "cps")
+    jobs = [
+        SimpleNamespace(
+            folder=run.path,
+            place=Place("data", "2", run.label, 0),
+            check_same=lambda: None,
+            scored=True,
+            summary=run.path,
+        )
+        for run in runs_below(output).runs
+        if run.label == "cps"
+    ]
     monkeypatch.setattr("fewmask.bench.report.write.open_suite", lambda name, folder: (suite, tmp_path))
-    monkeypatch.setattr("fewmask.bench.report.write.runs_of_suite", lambda suite, folder: Found(runs))
+    monkeypatch.setattr("fewmask.bench.report.find.expand", lambda suite, folder: jobs)
     report_comparison("small.yaml", pictures=False)
     text = (tmp_path / "report/report.md").read_text()
     assert "The baseline of the suite, supervised, has no scores yet." in text

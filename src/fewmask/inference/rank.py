@@ -45,7 +45,7 @@ class Ranked:
         case: its id.
         entropy: mean over what is foreground or might be (see `foreground_doubt`), and over the models.
         disagreement: 1 - mean Dice of the models' label maps; none where there is one model.
-        novelty: distance of its features from the nearest scan that is labelled or ranked before it.
+        novelty: distance of its features from the nearest scan that is ranked before it or, where the order goes by novelty, labelled.
         nearest: that scan.
         foreground: voxels that the first model takes for foreground.
     """

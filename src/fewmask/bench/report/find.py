@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fewmask.bench.jobs import expand
-from fewmask.bench.report.content import BenchRun
+from fewmask.bench.report.content import BenchRun, is_scored
 from fewmask.bench.suite import Suite
 from fewmask.errors import ConfigError, RunError
 from fewmask.run_folder import RunFolder
@@ -20,10 +20,11 @@ SEED = re.compile(r"(?P<label>.+)-seed\d+")
 
 @dataclass(frozen=True)
 class Found:
-    """Runs, and what is to be told of those that are not there."""
+    """Runs, what is to be told of those that are not there, and the suite's baseline where it has scores."""
 
     runs: tuple[BenchRun, ...]
     remarks: tuple[str, ...] = ()
+    baseline: str | None = None
 
 
 def runs_of_suite(suite: Suite, output: Path) -> Found:
@@ -49,7 +50,10 @@ def runs_of_suite(suite: Suite, output: Path) -> Found:
         runs.append(BenchRun(job.folder, job.place.label, job.place.data))
     if len(begun) < len(jobs):
         remarks.insert(0, f"{len(jobs) - len(begun)} of {count(len(jobs), 'run')} of the suite have not begun.")
-    return Found(tuple(runs), tuple(remarks))
+    baseline = suite.baseline if any(run.label == suite.baseline and is_scored(run.path) for run in runs) else None
+    if runs and baseline != suite.baseline:
+        remarks.append(f"The baseline of the suite, {suite.baseline}, has no scores yet.")
+    return Found(tuple(runs), tuple(remarks), baseline)
 
 
 def runs_below(folder: Path) -> Found:

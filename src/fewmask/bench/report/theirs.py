@@ -49,11 +49,8 @@ def _as_many(section: Section, result: Result) -> bool:
     beside = "extra-validation" in section.scores[PRIMARY].shortcuts
     budget = setting.labelled + (0 if beside else setting.validation)
     share = int((table.share or "0%").removesuffix("%")) * (budget + setting.unlabelled)  # in hundredths of a case
-    return budget in (
-        table.labelled,
-        round(share / 100),
-        -(-share // 100),
-    )  # rounded to the nearest, or up as the papers do
+    nearest, up = round(share / 100), -(-share // 100)  # the papers round up
+    return budget in (table.labelled, nearest, up)
 
 
 def _names(section: Section, results: Sequence[Result]) -> dict[str, str]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from fewmask.bench.grid import to_latex
-from fewmask.bench.report.content import BenchRun, is_scored, read_bench
+from fewmask.bench.report.content import BenchRun, read_bench
 from fewmask.bench.report.find import runs_below, runs_of_suite
 from fewmask.bench.report.markdown import FOLDER, to_report_markdown
 from fewmask.bench.report.page import to_html
@@ -114,13 +113,8 @@ def report_comparison(
         folder, found, suite, metrics = Path(name), runs_below(Path(name)), None, None
     else:
         known, folder = open_suite(name, output)
-        found, metrics, title = runs_of_suite(known, folder), known.metrics, title or known.title
-        if baseline is None and known.baseline and not _has_scores(known.baseline, found.runs):
-            found = replace(
-                found, remarks=(*found.remarks, f"The baseline of the suite, {known.baseline}, has no scores yet.")
-            )
-        else:
-            baseline = baseline or known.baseline
+        found, metrics = runs_of_suite(known, folder), known.metrics
+        title, baseline = title or known.title, baseline or found.baseline
         suite = to_yaml(with_known_folders(known, folder))
     return write_bench_report(
         found.runs,
@@ -133,10 +127,6 @@ def report_comparison(
         pictures=pictures,
         remarks=found.remarks,
     )
-
-
-def _has_scores(label: str, runs: Sequence[BenchRun]) -> bool:
-    return any(run.label == label and is_scored(run.path) for run in runs)
 
 
 def to_tex(report: Report) -> str:
