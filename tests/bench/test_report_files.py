@@ -210,6 +210,7 @@ def test_markdown_tells_nothing_of_the_machine(output, root, tmp_path):
         edit_json(
             copy.path / "environment.json", command=["/usr/bin/fewmask", "train", str(root), "--output", str(copy.path)]
         )
+    edit_json(copies[1].path / "environment.json", command=["/usr/lib/fewmask/bench/work.py", str(copies[1].path)])
     remark = (
         f"one is left out: {tmp_path}/x-seed0 was started with other settings: method.pretrained ('{tmp_path}/a' then)."
     )
@@ -222,7 +223,7 @@ def test_markdown_tells_nothing_of_the_machine(output, root, tmp_path):
         assert "x-seed0 was started with other settings" in texts[name] and "no longer at gone" in texts[name]
         assert "method.pretrained=first-seed0" in texts[name]
     assert f"dataset: {root.name}\n    recipe: [mine.yaml]" in texts["suite"]
-    assert f"fewmask train {root.name} --output cps-seed0" in texts["none"]
+    assert f"fewmask train {root.name} --output cps-seed0" in texts["none"] and "work.py" not in texts["none"]
 
 
 def test_a_suite_tells_what_has_not_begun_and_leaves_out_what_is_other(write_suite, tmp_path, blobs):

@@ -165,14 +165,14 @@ def _protocol(report: Report) -> Iterator[str]:
         yield _bullets([sentence[:1].upper() + sentence[1:] for sentence in part.protocol])
         if part.settings:
             yield to_markdown(Grid("", part.settings.heads, part.settings.rows))
-    yield "## To repeat it"
     if report.suite:
-        yield f"```yaml\n{report.suite.strip()}\n```"
+        yield f"## To repeat it\n\n```yaml\n{report.suite.strip()}\n```"
     elif commands := list(dict.fromkeys(_commands(report))):
-        yield "```bash\n" + "\n".join(commands) + "\n```"
+        yield "## To repeat it\n\n```bash\n" + "\n".join(commands) + "\n```"
 
 
 def _commands(report: Report) -> Iterator[str]:
     for run in (run for part in report.sections for runs in part.section.runs.values() for run in runs):
-        if words := run.environment.get("command"):
-            yield " ".join(map(str, words))
+        words = list(map(str, run.environment.get("command", [])))
+        if words and not words[0].endswith("work.py"):  # a suite's job, which nobody has typed
+            yield " ".join(words)
