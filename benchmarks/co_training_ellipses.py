@@ -23,7 +23,7 @@ from statistics import fmean, stdev
 import numpy as np
 import torch
 from diffusion_predictors import predictor_of
-from drawn_sets import Array, arguments, pooled_dice, trained, write_set
+from drawn_sets import Array, arguments, ellipse, pooled_dice, trained, write_set
 from torch import Tensor
 
 from fewmask import Dataset
@@ -79,10 +79,7 @@ def draw(rng: np.random.Generator) -> tuple[Array, Array]:
     y, x = np.meshgrid(*[(np.arange(SIDE) + 0.5) * PAGE / SIDE] * 2, indexing="ij")
     mask = np.zeros((SIDE, SIDE), bool)
     for _ in range(rng.integers(1, 4)):
-        centre, axes, angle = rng.uniform(5, 19, 2), rng.uniform(2.5, 6, 2), rng.uniform(0, np.pi)
-        dy, dx = y - centre[0], x - centre[1]
-        along, across = np.cos(angle) * dx + np.sin(angle) * dy, np.cos(angle) * dy - np.sin(angle) * dx
-        mask |= (along / axes[0]) ** 2 + (across / axes[1]) ** 2 < 1
+        mask |= ellipse(rng, y, x, centre=(5, 19), axes=(2.5, 6))
     contrast, shade = rng.uniform(0.6, 1.4), rng.uniform(-1, 1, 2)
     image = (
         rng.uniform(-0.5, 0.5) + contrast * (2.0 * mask - 1) + shade[0] * (x / PAGE - 0.5) + shade[1] * (y / PAGE - 0.5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,12 +90,29 @@ def trained(output: Path, dataset: Dataset, settings: Sequence[str], seed: int) 
     return train(experiment(settings, seed), dataset, split, output, resume=True)
 
 
+def ellipse(
+    rng: np.random.Generator, y: Array, x: Array, *, centre: tuple[float, float], axes: tuple[float, float]
+) -> Array:
+    """Which places lie in an ellipse whose centre, half axes and angle are drawn, the first two between bounds."""
+    middle, halves, angle = rng.uniform(*centre, 2), rng.uniform(*axes, 2), rng.uniform(0, np.pi)
+    dy, dx = y - middle[0], x - middle[1]
+    along, across = np.cos(angle) * dx + np.sin(angle) * dy, np.cos(angle) * dy - np.sin(angle) * dx
+    inside: Array = (along / halves[0]) ** 2 + (across / halves[1]) ** 2 < 1
+    return inside
+
+
 def pooled_dice(predictor: Predictor, dataset: Dataset) -> float:
     """Dice of the foreground classes over all test voxels together, their mean, in percent."""
-    hits, sizes = np.zeros(predictor.task.num_classes), np.zeros(predictor.task.num_classes)
-    for name in dataset.ids("test", labelled=True):
-        found, label = predictor.segment(dataset.read(name)), dataset.read_label(name).data
-        for value in range(1, len(hits)):
+    names = dataset.ids("test", labelled=True)
+    pairs = ((predictor.segment(dataset.read(name)), dataset.read_label(name).data) for name in names)
+    return overlap(pairs, predictor.task.num_classes)
+
+
+def overlap(pairs: Iterable[tuple[Array, Array]], num_classes: int) -> float:
+    """See `pooled_dice`; of predicted and true labels."""
+    hits, sizes = np.zeros(num_classes), np.zeros(num_classes)
+    for found, label in pairs:
+        for value in range(1, num_classes):
             mine, true = found == value, label == value
             hits[value] += 2 * (mine & true).sum()
             sizes[value] += mine.sum() + true.sum()

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from diffusion_predictors import predictor_of
-from drawn_sets import Array, arguments, pooled_dice, trained, write_set
+from drawn_sets import Array, arguments, ellipse, overlap, pooled_dice, trained, write_set
 
 from fewmask import Dataset
 from fewmask.components.autoencoding import round_trip
@@ -64,10 +64,7 @@ def drawn(rng: np.random.Generator, classes: int) -> tuple[Array, Array]:
     image = np.stack([0.5 + 0.2 * np.sin(2 * np.pi * (f[0] * y + f[1] * x) + p) for f, p in zip(*waves, strict=True)])
     label = np.zeros((SIDE, SIDE), np.uint8)
     for value in range(classes):  # what is not to be found comes first, so that it hides nothing
-        centre, axes, angle = rng.uniform(0.25, 0.75, 2), rng.uniform(0.12, 0.25, 2), rng.uniform(0, np.pi)
-        dy, dx = y - centre[0], x - centre[1]
-        along, across = np.cos(angle) * dx + np.sin(angle) * dy, np.cos(angle) * dy - np.sin(angle) * dx
-        inside = (along / axes[0]) ** 2 + (across / axes[1]) ** 2 < 1
+        inside = ellipse(rng, y, x, centre=(0.25, 0.75), axes=(0.12, 0.25))
         image[:, inside] = (np.array(COLOURS[value]) + rng.uniform(-0.08, 0.08, 3))[:, None]
         label[inside] = value
     return np.clip(image + rng.normal(0, 0.03, image.shape), 0, 1), label
@@ -87,11 +84,7 @@ def ceiling(run: RunFolder, dataset: Dataset) -> float:
     predictor = predictor_of(run).module
     labels = torch.from_numpy(np.stack([dataset.read_label(n).data for n in dataset.ids("test")]).astype(np.int64))
     found = round_trip(predictor.branches.autoencoder, labels, predictor.code)
-    scores = [
-        200 * ((found == k) & (labels == k)).sum() / ((found == k).sum() + (labels == k).sum())
-        for k in range(1, predictor.code.num_classes)
-    ]
-    return float(torch.stack(scores).mean())
+    return overlap([(found.numpy(), labels.numpy())], predictor.code.num_classes)
 
 
 def shuffled(predictor: Predictor, part: str) -> Predictor:

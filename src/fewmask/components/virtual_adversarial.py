@@ -61,8 +61,9 @@ def adversarial_features(
     """
     clean = [level.detach().float() for level in features]
     directions = [_start(level) for level in clean]
+    with torch.no_grad():
+        target = decode(clean).float().softmax(1)
     with torch.enable_grad():
-        target = decode(clean).detach().float().softmax(1)
         moved = decode([level + probe * d for level, d in zip(clean, directions, strict=True)])
         distance = F.kl_div(moved.float().log_softmax(1), target, reduction="sum")
         gradients = torch.autograd.grad(distance, directions)
