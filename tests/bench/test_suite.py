@@ -7,9 +7,11 @@ from fewmask.bench.jobs import expand
 from fewmask.bench.published import all_results
 from fewmask.bench.suite import nested
 from fewmask.bench.suite_files import find_suite, open_suite, suite_names
+from fewmask.config import read_yaml
 from fewmask.errors import ConfigError
 from fewmask.methods.base import method_config
 from fewmask.metrics.score import EXTRAS, metric_names
+from fewmask.recipes import recipe_names, recipe_path
 
 OWN = ("smoke", "la-cpu", "ph2-cpu", "ph2-labels-cpu")
 
@@ -38,6 +40,49 @@ def test_suites_of_papers_run_what_was_published(name):
         assert {
             method.name for method in find_suite(name).methods if data.methods is None or method.label in data.methods
         } <= known | {"supervised"}
+
+
+def borrowed_recipes(suite):
+    """Data set, method and labelled count of the runs whose recipe was not made for their method, and whether the suite sets them."""
+    for entry, data in suite.data.items():
+        for method in (one for one in suite.methods if data.methods is None or one.label in data.methods):
+            for labelled in data.labelled:
+                special = [some for some in data.exceptions if some.applies(method.label, labelled)]
+                if any(some.skip for some in special):
+                    continue
+                wanted = [one.format(method=method.name, labelled=labelled) for one in method.recipe or data.recipe]
+                recipe = next(one for one in wanted if one in recipe_names())
+                if read_yaml(recipe_path(recipe)).get("method", {}).get("name") != method.name:
+                    settings = (method.set, *(some.set for some in special))
+                    yield entry, method.label, labelled, any(key.startswith("method.") for one in settings for key in one)
+
+
+@pytest.mark.parametrize("name", [name for name in suite_names() if name not in OWN])
+def test_who_borrows_a_recipe_has_settings_of_the_suite(name):
+    """A baseline's recipe says nothing of another method's weights, ramps or forms."""
+    runs = list(borrowed_recipes(find_suite(name)))
+    assert [run for run in runs if not run[-1]] == []
+    borrowers = {
+        "semigda-2d": {"urpc", "dtc", "mc-net", "mcf"},
+        "la-paper": {"supervised", "entropy-minimisation", "cct", "ua-mt", "urpc", "cps", "dtc"},  # la-drawn
+    }
+    assert {label for _, label, _, _ in runs} == borrowers.get(name, set())
+
+
+@pytest.mark.parametrize(
+    ("suite", "entry", "label", "of", "wanted"),
+    [
+        ("la-paper", "la", "sassnet", lambda e: e.method.adversarial["weight"], {"4": 0.015, "8": 0.015, "16": 0.01}),
+        ("pancreas-paper", "mcf", "bcp", lambda e: e.train.iterations, {"6": 5600, "12": 5000}),
+    ],
+)
+def test_what_depends_on_the_labelled_count(suite, entry, label, of, wanted):
+    places = {
+        job.place.labelled: of(job.experiment)
+        for job in expand(find_suite(suite).only([entry]), Path("out"))
+        if job.place.label == label
+    }
+    assert places == wanted
 
 
 def test_ablations_switch_what_their_labels_say():

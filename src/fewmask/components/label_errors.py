@@ -19,6 +19,8 @@ def confident_errors(labels: Tensor, probabilities: Tensor, prune: Prune = "both
         class:       of label i the sum_{j != i} Q_ij voxels with the lowest p_i
         noise_rate:  of label i, for each j != i, the Q_ij voxels with the largest p_j - p_i
 
+    A label that is the most probable class is no error, however many the counts ask for; so does the authors' library.
+
     Args:
         labels: ``(B, *S)``, believed less.
         probabilities: ``(B, K, *S)``, believed more.
@@ -45,7 +47,7 @@ def confident_errors(labels: Tensor, probabilities: Tensor, prune: Prune = "both
         for j in set(range(classes)) - {i}:
             flags[1][own[(p[own, j] - p[own, i]).topk(min(int(noise[i, j]), len(own))).indices]] = True
     found = {"class": flags[0], "noise_rate": flags[1], "both": flags[0] & flags[1]}[prune]
-    return found.reshape(labels.shape)
+    return (found & (p.argmax(1) != given)).reshape(labels.shape)
 
 
 @torch.no_grad()

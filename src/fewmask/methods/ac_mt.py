@@ -40,7 +40,7 @@ class AmbiguityConsensusMeanTeacher(MeanTeacher):
                     where a class is missing
 
     ``as_released``: the mask of ``dropout`` has one channel, so its sum is ``K`` times smaller and the loss ``K`` times larger; with
-    ``prototypes`` the mean of H(p_u) / ln K over the other voxels is added to the loss.
+    ``prototypes`` the entropy H(p_u) / ln K of the other voxels is added to the loss, its sum divided by the number of all voxels.
     """
 
     class Config(MeanTeacher.Config):
@@ -85,7 +85,7 @@ class AmbiguityConsensusMeanTeacher(MeanTeacher):
         if not (released and selector == "prototypes"):
             return loss
         doubt = entropy(student.float().softmax(1)) / math.log(self.task.num_classes)
-        return loss + (doubt * ~ambiguous).sum() / (~ambiguous).sum().clamp_min(1)
+        return loss + (doubt * ~ambiguous).mean()
 
     def threshold(self, progress: Progress) -> float:
         """The entropy in nats from which a voxel is ambiguous at this iteration."""
