@@ -53,8 +53,8 @@ def borrowed_recipes(suite):
                 wanted = [one.format(method=method.name, labelled=labelled) for one in method.recipe or data.recipe]
                 recipe = next(one for one in wanted if one in recipe_names())
                 if read_yaml(recipe_path(recipe)).get("method", {}).get("name") != method.name:
-                    settings = (method.set, *(some.set for some in special))
-                    yield entry, method.label, labelled, any(key.startswith("method.") for one in settings for key in one)
+                    keys = [*method.set, *(key for some in special for key in some.set)]
+                    yield entry, method.label, labelled, any(key.startswith("method.") for key in keys)
 
 
 @pytest.mark.parametrize("name", [name for name in suite_names() if name not in OWN])

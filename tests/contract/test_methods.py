@@ -116,6 +116,19 @@ def test_unlabelled_data_moves_the_weights_once_it_counts(name, dims):
     assert not equal(*moved)
 
 
+@each_method
+def test_what_is_found_without_labels_is_logged(name):
+    """A network that stops to predict foreground shows in the log."""
+    if not METHODS[name].uses_unlabelled:
+        pytest.skip("sees no unlabelled patches")
+    method = build(name)
+    phase, logs = method.phases()[-1], {}
+    for turn in method.turns(phase.name):
+        logs |= method(batch_for(method), Progress(STEPS - 1, STEPS, phase.name, turn.name)).logs
+    shares = [float(value) for key, value in logs.items() if "foreground" in key]
+    assert shares and all(0 <= share <= 1 for share in shares)
+
+
 @with_unlabelled
 def test_unlabelled_data_does_nothing_at_weight_zero(name, dims):
     ramps = ramps_of(METHODS[name].Config)

@@ -1,11 +1,12 @@
 import math
+import re
 
 import pytest
 import torch
 
 from fewmask.config import load_experiment
 from fewmask.errors import ConfigError
-from fewmask.methods import METHODS, build_method, method_config
+from fewmask.methods import METHODS, Progress, build_method, method_config
 from fewmask.recipes import recipe_names, recipe_path
 from fewmask.task import Task
 
@@ -61,6 +62,75 @@ def test_acdc_recipes_after_ssl4mis_share_its_ramp_and_dice():
     }
     assert {"acdc/dtc", "acdc/urpc", "acdc/cct"} <= set(ramped) and set(ramped.values()) == {(0.1, 200)}
     assert methods["acdc/dtc"]["dice_background"] is True, "the method's own default is the foreground"
+
+
+@pytest.mark.parametrize("name", [n for n in recipe_names() if method_of(n) in ("mc-net", "mc-net-plus")])
+def test_targets_of_mc_net_are_as_released_in_all_its_recipes(name):
+    assert method_config(load_experiment(recipe_path(name)).method).detach_targets is False
+
+
+@pytest.mark.parametrize("data", ["la", "pancreas-ct"])
+@pytest.mark.parametrize(
+    ("method", "ramp"),
+    [("mc-net", "consistency"), ("mc-net-plus", "consistency"), ("ml-rpl", "consistency"), ("ss-net", "unlabelled")],
+)
+def test_ramps_of_15000_iterations_are_full_at_6000(data, method, ramp):
+    experiment = load_experiment(recipe_path(f"{data}/{method}"))
+    config = getattr(method_config(experiment.method), ramp)
+    assert experiment.train.iterations == 15000
+    assert (config.weight, config.shape, config.length, config.steps) == (1, "gaussian", 0.4, 40)
+
+
+DTS_2D = {"glas": 8000, "ph2": 14000, "hmeps": 30000}
+DTS_TERMS = {"supervised": None, "entropy-minimisation": "entropy", "cps": "cross"} | dict.fromkeys(
+    ("mean-teacher", "ua-mt", "cct", "urpc"), "consistency"
+)
+
+
+@pytest.mark.parametrize("data", DTS_2D)
+def test_what_diffusion_co_training_compares_with_has_one_regime(data):
+    """Its authors' benchmark: the same but for the method; Dice alone, the weight 5 e / 200, one decoder for all passes of CCT."""
+    experiments = {method: load_experiment(recipe_path(f"{data}/{method}")) for method in DTS_TERMS}
+    first, length = experiments["supervised"], DTS_2D[data]
+    for method, experiment in experiments.items():
+        assert experiment.model_copy(update={"method": first.method}) == first
+        config = method_config(experiment.method)
+        assert (config.ce_weight, config.dice_weight) == (0, 1)
+        if term := DTS_TERMS[method]:
+            ramp = getattr(config, term)
+            assert (ramp.weight, ramp.shape, ramp.length, ramp.steps) == (5, "epochs", 1, 200)
+    assert method_config(experiments["cct"].method).shared_decoder is True
+    training = first.train
+    assert (training.iterations, training.step_every, training.warmup) == (length, length // 4, length // 10)
+    assert (training.optimiser, training.lr, training.schedule, training.step_factor) == ("sgd", 0.5, "step", 0.5)
+
+
+@pytest.mark.parametrize("data", ["la", "acdc", "brats2019"])
+def test_entropy_minimisation_counts_labelled_patches_as_the_benchmark(data):
+    assert method_config(load_experiment(recipe_path(f"{data}/entropy-minimisation")).method).include_labelled is True
+
+
+@pytest.mark.parametrize(
+    ("method", "full"),
+    [("mc-net", 40), ("mc-net-plus", 40), ("dtc", 40), ("ml-rpl", 40), ("sassnet", 40), ("urpc", 400)],
+)
+def test_ramps_on_brats_are_the_benchmark_s_and_the_header_sets_the_release_s(method, full):
+    """The release's ramp counts iterations, whatever the length of the run."""
+    path = recipe_path(f"brats2019/{method}")
+    experiment = load_experiment(path)
+    found = re.findall(r"method\.(\w+)\.(length|steps)=([\d.]*\d)", path.read_text(encoding="utf-8"))
+    name, settings = found[0][0], {key: float(value) for _, key, value in found}
+    ours = getattr(method_config(experiment.method), name)
+    assert (ours.length, ours.steps) == (1, 200)
+    literal = ours.model_copy(update={"length": settings["length"], "steps": int(settings["steps"])})
+    for iteration in range(0, 30000, 1111):
+        done = min(iteration // 150, full)
+        wanted = ours.weight * math.exp(-5 * (1 - done / full) ** 2)
+        assert literal.at(Progress(iteration, experiment.train.iterations)) == pytest.approx(wanted)
+
+
+def test_ss_net_on_acdc_keeps_its_learning_rate():
+    assert load_experiment(recipe_path("acdc/ss-net")).train.schedule == "constant"
 
 
 # Table 2 of Diff-CL as it is read here: unlabelled scans, eta, cut-off; patch and stride of its data sets.

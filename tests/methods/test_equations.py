@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -11,17 +12,19 @@ import torch
 
 from fewmask.components.label_errors import confident_errors
 from fewmask.config import MethodSection
-from fewmask.errors import ConfigError
+from fewmask.errors import ConfigError, FewmaskWarning
 from fewmask.methods import Progress, build_method
+from fewmask.networks import NetworkOutput
 from toys import small_batch, small_network, small_task
 
 TOTAL = 6000
 LATE = Progress(5999, TOTAL)
 
 
-def build(name, **settings):
+def build(name, dims=2, classes=3, network=None, **settings):
     torch.manual_seed(0)
-    return build_method(small_task(classes=3), MethodSection(name=name, **settings), small_network()).train()
+    section = MethodSection(name=name, **settings)
+    return build_method(small_task(dims, classes), section, small_network(**(network or {}))).train()
 
 
 def softmax(logits):
@@ -119,6 +122,39 @@ def test_ac_mt_counts_only_where_the_student_is_in_doubt(selector, change):
     assert step.loss.item() == pytest.approx(supervised(student[:2], batch.labels) + weight * consistency, rel=1e-5)
 
 
+@pytest.mark.parametrize(("passes", "noise"), [(5, 0.1), (2, 0.3)])
+def test_the_passes_of_ac_mt(passes, noise):
+    """The student's entropy is that of its mean over so many passes, each on images with noise of their own."""
+    method = build("ac-mt", selector="dropout", passes=passes, noise=noise, change=0, network={"dropout": 0.5})
+    batch, inputs, outputs = small_batch(method.task), [], []
+
+    def listen(student, given, found):
+        inputs.append(given[0] - batch.unlabelled.repeat(len(given[0]) // 2, 1, 1, 1))
+        outputs.append(found)
+
+    method.student.register_forward_hook(listen)
+    wrong = torch.full((2, 3, 32, 32), torch.nan)  # the student's logits on clean images do not count
+    torch.manual_seed(5)
+    method.ambiguous(wrong, batch.unlabelled, LATE)
+    added = torch.cat(inputs)
+    assert len(added) == 2 * passes and len(added.flatten(1).unique(dim=0)) == 2 * passes
+    assert added.abs().max().item() == pytest.approx(2 * noise, rel=1e-4), "clipped at twice the deviation"
+    assert added.std().item() == pytest.approx(0.96 * noise, rel=0.05)
+    p = softmax(torch.cat(outputs)).reshape(passes, 2, 3, 32, 32).mean(0)
+    doubt = -(p * np.log(p + 1e-6)).sum(1) / math.log(3)
+    threshold = np.median(doubt) + 1e-4
+    method.config = method.config.model_copy(update={"threshold": threshold})
+    torch.manual_seed(5)
+    assert (method.ambiguous(wrong, batch.unlabelled, LATE).numpy() != (doubt >= threshold)).mean() < 0.001
+
+
+def test_the_passes_of_ac_mt_leave_running_statistics_alone():
+    method = build("ac-mt", selector="dropout", passes=4, network={"norm": "batch"})
+    method(small_batch(method.task), LATE)
+    counted = {int(value) for name, value in method.student.named_buffers() if name.endswith("num_batches_tracked")}
+    assert counted == {1}, "the pass that trains, and none of the four"
+
+
 def test_the_release_of_ac_mt_divides_by_one_channel_of_one_selector():
     losses = []
     for released in (False, True):
@@ -167,6 +203,61 @@ def test_ac_mt_by_prototypes():
     assert method(batch, LATE).logs["consistency"].item() == pytest.approx(wanted, rel=1e-4)
 
 
+class Passes(torch.nn.Module):
+    """A network whose passes are known."""
+
+    def __init__(self, outputs):
+        super().__init__()
+        self.outputs = iter(outputs)
+
+    def forward_all(self, image):
+        logits, features = next(self.outputs)
+        return NetworkOutput([logits], {}, {"last": features})
+
+
+def test_ac_mt_believes_a_teacher_that_is_steady():
+    """Of three passes the left half hardly moves and the right half does; where no class is steady, a voxel counts as background."""
+    method = build("ac-mt", selector="prototypes", teacher_passes=3)
+    torch.manual_seed(1)
+    spread = torch.cat([torch.full((6, 5), 0.05), torch.full((6, 5), 1.5)], dim=1)
+    logits = 2 * torch.randn(2, 3, 6, 10) + spread * torch.randn(3, 2, 3, 6, 10)
+    features = torch.randn(3, 2, 4, 6, 10)
+    method.teacher.network = Passes(zip(logits, features, strict=True))
+    found = method._by_prototypes(torch.zeros(2, 1, 6, 10)).numpy()
+    z = logits.numpy().astype(np.float64)
+    steady = (1 / (1 + np.exp(-z / 2))).std(0, ddof=1) < 0.1
+    assert steady[..., :5].all() and 0.1 < steady[..., 5:].mean() < 0.9
+    p, f = np.mean([softmax(one) for one in logits], axis=0), features.numpy().astype(np.float64).mean(0)
+    answers = []
+    for believed in ((steady * p).argmax(1), p.argmax(1)):
+        distances = []
+        for c in range(3):
+            weights = (p[:, c] * (believed == c))[:, None]
+            prototype = (weights * f).sum((2, 3)) / weights.sum((2, 3))
+            distances.append(((f - prototype[..., None, None]) ** 2).sum(1))
+        answers.append(np.argmin(distances, axis=0))
+    assert np.array_equal(found, answers[0]) and (answers[0] != answers[1]).mean() > 0.02
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize(
+    ("selector", "released"),
+    [("dropout", False), ("dropout", True), ("prototypes", False), ("prototypes", True), ("errors", False)],
+)
+def test_every_selector_of_ac_mt_teaches_in_plane_and_space(selector, released, dims, classes):
+    settings = {"threshold": 0.3, "change": 0, "passes": 2, "teacher_passes": 2, "ce_weight": 0, "dice_weight": 0}
+    method = build("ac-mt", dims, classes, selector=selector, as_released=released, **settings)
+    with torch.no_grad():
+        for parameter in method.student.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    step = method(small_batch(method.task), LATE)
+    step.loss.backward()
+    assert step.loss.isfinite() and 0 < step.logs["ambiguous"] <= 1
+    gradients = [parameter.grad for parameter in method.student.parameters()]
+    assert all(one is not None and one.isfinite().all() for one in gradients) and any(one.any() for one in gradients)
+
+
 def test_ac_mt_by_label_errors_falls_back_to_all_voxels():
     method, batch, student, squares = ambiguous_mean_teacher(selector="errors")
     wanted = confident_errors(student[2:].argmax(1), torch.from_numpy(softmax(method.teacher(batch.unlabelled))))
@@ -190,6 +281,31 @@ def test_entropy_minimisation(include_labelled):
     weight = 0.1 * math.exp(-5 * (1 - 39 / 40) ** 2)
     assert step.loss.item() == pytest.approx(supervised(logits[:2], batch.labels) + weight * doubt, rel=1e-5)
     assert step.logs["pseudo_foreground"].item() == pytest.approx((logits[2:].argmax(1) > 0).float().mean().item())
+
+
+class Halves(torch.nn.Module):
+    """Foreground in one half of the batch alone."""
+
+    def __init__(self, labelled, unlabelled):
+        super().__init__()
+        self.halves = labelled, unlabelled
+
+    def forward(self, images):
+        found = torch.tensor([float(half) for half in self.halves for _ in range(2)]).reshape(4, 1, 1, 1)
+        return torch.cat([torch.zeros_like(images), (4 * found - 2) * torch.ones_like(images), images - 9], dim=1)
+
+
+@pytest.mark.parametrize("found", [False, True])
+def test_entropy_minimisation_tells_of_a_collapse_on_unlabelled_patches(found):
+    """What it finds on the labelled ones does not count, in either way."""
+    method = build("entropy-minimisation")
+    method.network = Halves(labelled=not found, unlabelled=found)
+    batch = small_batch(method.task)
+    with nullcontext() if found else pytest.warns(FewmaskWarning, match="almost no foreground on unlabelled patches"):
+        for iteration in range(100):
+            step = method(batch, Progress(iteration, 100))
+            method.after_step(Progress(iteration, 100))
+    assert (step.logs["pseudo_foreground"], step.logs["starved"]) == ((1, 0) if found else (0, 100))
 
 
 @pytest.mark.parametrize("include_labelled", [False, True])

@@ -13,6 +13,7 @@ from fewmask.errors import ConfigError
 from fewmask.methods import Progress, build_method
 from fewmask.methods.ml_rpl import learn_from_surer, reliability
 from fewmask.methods.urpc import rectified
+from fewmask.task import Task
 from toys import small_batch, small_network, small_task
 
 END = Progress(99, 100)
@@ -38,6 +39,11 @@ def supervised(logits, labels, ce_weight=0.5, dice_weight=0.5):
     return ce_weight * -np.log((p * y).sum(1)).mean() + dice_weight * dice.mean()
 
 
+def foreground(logits):
+    """The share of the unlabelled patches behind the two labelled ones that is no background."""
+    return (logits[2:].detach().numpy().argmax(1) > 0).mean()
+
+
 def touched(method, term):
     """Which parameters a scalar's gradient reaches."""
     method.zero_grad(set_to_none=True)
@@ -52,12 +58,14 @@ def disturbed(method, features, seed):
     """The logits of all decoders, with the draws of a seed."""
     torch.manual_seed(seed)
     kinds = [method.of_level[kind] for kind in method.config.perturbations]
-    return [method.network.decode([kind(level) for level in features], k).logits[0] for k, kind in enumerate(kinds, 1)]
+    own = [0] * len(kinds) if method.config.shared_decoder else range(1, len(kinds) + 1)
+    pairs = zip(own, kinds, strict=True)
+    return [method.network.decode([kind(level) for level in features], k).logits[0] for k, kind in pairs]
 
 
-@pytest.mark.parametrize("supervise", ["all", "main"])
-def test_cct(supervise):
-    method = build("cct", consistency=CONSTANT, supervise=supervise)
+@pytest.mark.parametrize(("supervise", "shared"), [("all", False), ("main", False), ("all", True)])
+def test_cct(supervise, shared):
+    method = build("cct", consistency=CONSTANT, supervise=supervise, shared_decoder=shared)
     batch = small_batch(method.task)
     features = method.network.encode(batch.images)
     main, others = method.network.decode(features).logits[0], disturbed(method, features, seed=3)
@@ -67,7 +75,8 @@ def test_cct(supervise):
     step = method(batch, END)
     assert step.logs["consistency"].item() == pytest.approx(apart, rel=1e-4)
     assert step.loss.item() == pytest.approx(np.mean(known) + 0.7 * apart, rel=1e-5)
-    assert len(method.network.decoders) == 4
+    assert step.logs["pseudo_foreground"].item() == pytest.approx(foreground(main))
+    assert len(method.network.decoders) == (1 if shared else 4)
 
 
 def test_what_disturbs_the_decoders_of_cct():
@@ -146,10 +155,17 @@ def test_who_learns_by_the_consistency_of_cct(detach):
         assert any(name.startswith(f"network.{part}") for name in names)
 
 
-def test_cct_with_one_decoder_for_all_passes():
-    method = build("cct", shared_decoder=True, perturbations=["dropout"])
-    assert len(method.network.decoders) == 1
-    assert method(small_batch(method.task), END).logs["consistency"] > 0
+def test_cct_in_space_with_the_benchmark_s_disturbances():
+    """The deepest features of this patch have two voxels: of one, attention drop would take all."""
+    torch.manual_seed(0)
+    task = Task(3, 1, ("background", "a", "b", "c"), (32, 16, 16), (1.0,) * 3)
+    method = build_method(task, MethodSection(name="cct"), small_network()).train()
+    assert method.config.perturbations == ["noise", "dropout", "attention"]
+    step = method(small_batch(task), END)
+    step.loss.backward()
+    assert step.loss.isfinite() and step.logs["consistency"] > 0
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
+    assert all(any(p.grad.any() for p in decoder.parameters()) for decoder in method.network.decoders)
 
 
 def test_cct_refuses_a_network_without_decoders_of_its_own():
@@ -189,6 +205,7 @@ def test_urpc(dims):
     assert step.logs["consistency"].item() == pytest.approx(total / 4, rel=1e-4)
     known = np.mean([supervised(one, batch.labels) for one in scales])
     assert step.loss.item() == pytest.approx(known + 0.7 * total / 4, rel=1e-5)
+    assert step.logs["pseudo_foreground"].item() == pytest.approx(foreground(scales[0])), "of the full resolution"
 
 
 def test_certain_scales_that_disagree_stay_finite():
@@ -221,7 +238,8 @@ def plain_dice(p, labels):
 def test_mutual_consistency(name, count, include_labelled):
     method = build(name, consistency=CONSTANT, include_labelled=include_labelled, temperature=0.4)
     batch = small_batch(method.task)
-    maps = [softmax(logits) for logits in method.network.forward_all(batch.images).logits]
+    logits = method.network.forward_all(batch.images).logits
+    maps = [softmax(one) for one in logits]
     assert len(maps) == count
     known = 0.5 * sum(plain_dice(p[:2], batch.labels) for p in maps)
     seen = [p[0 if include_labelled else 2 :] for p in maps]
@@ -230,6 +248,7 @@ def test_mutual_consistency(name, count, include_labelled):
     step = method(batch, END)
     assert step.logs["consistency"].item() == pytest.approx(mutual, rel=1e-4)
     assert step.loss.item() == pytest.approx(known + 0.7 * mutual, rel=1e-5)
+    assert step.logs["pseudo_foreground"].item() == pytest.approx(foreground(logits[0]))
 
 
 def test_where_the_release_of_mc_net_lets_gradients_pass():
@@ -255,6 +274,22 @@ def test_the_gradient_of_a_detached_target_by_hand():
     wanted = (p * (towards - (towards * p).sum(1, keepdims=True))).sum((0, 2, 3))
     method(batch, END).loss.backward()
     np.testing.assert_allclose(method.network.decoders[0].outputs[0].bias.grad.numpy(), wanted, rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_the_gradient_of_mc_net_against_the_literal_targets(released):
+    """The release's p^10 / (p^10 + (1 - p)^10) by autograd in float64, with and without its targets' gradient."""
+    method = build("mc-net", dice_weight=0, consistency={"weight": 1.0, "shape": "constant"}, as_released=released)
+    batch = small_batch(method.task)
+    logits = [z.detach().double().requires_grad_() for z in method.network.forward_all(batch.images).logits]
+    first, second = (z.softmax(1) for z in logits)
+    sharp = [p**10 / (p**10 + (1 - p) ** 10) for p in (first, second)]
+    sharp = sharp if released else [q.detach() for q in sharp]
+    ((first - sharp[1]).square().mean() + (second - sharp[0]).square().mean()).backward()
+    method(batch, END).loss.backward()
+    for decoder, z in zip(method.network.decoders, logits, strict=True):
+        found = decoder.outputs[0].bias.grad.double()
+        torch.testing.assert_close(found, z.grad.sum((0, 2, 3)), rtol=1e-3, atol=1e-7)
 
 
 @pytest.mark.parametrize(("name", "size"), [("mc-net", 12_347_716), ("mc-net-plus", 15_246_566)])

@@ -18,10 +18,10 @@ END = Progress(99, 100)
 CONSTANT = {"weight": 0.7, "shape": "constant"}
 
 
-def build(name, dims=2, classes=2, **settings):
+def build(name, dims=2, classes=2, network=None, **settings):
     torch.manual_seed(0)
     section = MethodSection(name=name, **settings)
-    return build_method(small_task(dims, classes), section, small_network()).train()
+    return build_method(small_task(dims, classes), section, small_network(**(network or {}))).train()
 
 
 def outputs(method, images):
@@ -149,17 +149,24 @@ def test_the_generator_of_sassnet(classes):
     assert step.logs["adversarial"].item() == pytest.approx(fooled, rel=1e-5)
 
 
-def test_the_discriminator_of_sassnet():
-    method = sassnet()
+@pytest.mark.parametrize("norm", ["group", "batch"])
+def test_the_discriminator_of_sassnet(norm):
+    """It judges maps of a network in eval mode: by running statistics, which stay as they are, and without dropout."""
+    method = sassnet(network={"norm": norm, "dropout": 0.5})
     method.discriminator.dropout.p = 0.0
     batch = small_batch(method.task)
+    before = {name: value.clone() for name, value in method.network.named_buffers()}
+    method.network.eval()
     _, s = outputs(method, batch.images)
+    method.network.train()
     wanted = cross_entropy(verdict(method, s, batch.images), [1, 1, 0, 0])
     step = method(batch, JUDGE)
     assert step.loss.item() == pytest.approx(wanted, rel=1e-5)
     step.loss.backward()
     assert all(p.grad is None for p in method.network.parameters()), "the network holds still"
     assert method.network.training and method.discriminator.training
+    assert all(torch.equal(value, before[name]) for name, value in method.network.named_buffers())
+    assert bool(before) == (norm == "batch")
 
 
 def test_who_judges_in_which_mode():

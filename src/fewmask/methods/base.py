@@ -60,6 +60,11 @@ class Step:
         self.logs |= {name: term.detach(), f"{name}_weight": weight}
         return self
 
+    def watch(self, found: Tensor) -> Self:
+        """Log, as ``pseudo_foreground``, the share of foreground in the classes ``(B_u, *S)`` that are found on unlabelled patches."""
+        self.logs["pseudo_foreground"] = (found > 0).float().mean()
+        return self
+
     def join(self, other: Step, suffix: str) -> Self:
         """Add another network's loss; its logs go by their names with a suffix."""
         self.loss = self.loss + other.loss

@@ -90,8 +90,7 @@ class BidirectionalCopyPaste(Method):
         pasted_in, pasted_out = (self.student(torch.where(inside, *pair)) for pair in ((p, a), (b, q)))
         step = self._region(pasted_in, y_a, ~inside).join(self._region(pasted_out, y_b, inside), "out")
         unsure = self._region(pasted_in, y_p, inside).loss + self._region(pasted_out, y_q, ~inside).loss
-        step.logs["pseudo_foreground"] = (found > 0).float().mean()
-        return step.add("unlabelled", unsure, self.config.unlabelled.at(progress))
+        return step.add("unlabelled", unsure, self.config.unlabelled.at(progress)).watch(found)
 
     def after_step(self, progress: Progress) -> None:
         """Moves the teacher towards the student; it begins where the pre-training ends."""

@@ -102,7 +102,7 @@ class CrossConsistencyTraining(Method):
         target = main[count:].softmax(1)
         target = target.detach() if config.detach_main else target
         apart = torch.stack([(target - other[count:].softmax(1)).square().mean() for other in others]).mean()
-        return step.add("consistency", apart, config.consistency.at(progress))
+        return step.add("consistency", apart, config.consistency.at(progress)).watch(main[count:].argmax(1))
 
     def _decode(self, features: Sequence[Tensor], number: int) -> Tensor:
         """The logits of an auxiliary decoder, counted from 1."""

@@ -61,11 +61,9 @@ class CrossPseudoSupervision(Method):
         step = self.supervised(first, batch.labels).join(self.supervised(second, batch.labels), "second")
         start = 0 if self.config.include_labelled else count
         step.add("cross", cross_pseudo_loss(first[start:], second[start:]), self.config.cross.at(progress))
-        step.logs |= {
-            "agreement": (first[count:].argmax(1) == second[count:].argmax(1)).float().mean(),
-            "pseudo_foreground": (first[count:].argmax(1) > 0).float().mean(),
-        }
-        return step
+        found = first[count:].argmax(1)
+        step.logs["agreement"] = (found == second[count:].argmax(1)).float().mean()
+        return step.watch(found)
 
     def predictor(self) -> nn.Module:
         """One network or the mean of both, as configured."""

@@ -56,7 +56,7 @@ class DecodersMethod(Method):
             start = 0 if self.config.include_labelled else len(batch.labels)
             step.add("consistency", self.agree(output, start, step), self.config.consistency.at(progress))
             found = [logits[len(batch.labels) :].argmax(1) for logits in output.logits[:2]]
-            step.logs["agreement"] = (found[0] == found[1]).float().mean()
+            step.watch(found[0]).logs["agreement"] = (found[0] == found[1]).float().mean()
         return step
 
     def agree(self, output: NetworkOutput, start: int, step: Step) -> Tensor:

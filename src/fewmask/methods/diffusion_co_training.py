@@ -173,7 +173,7 @@ class DiffusionCoTraining(Method):
             step.loss = step.loss + other.loss
             step.logs |= {f"{name}_unlabelled": value for name, value in other.logs.items()}
             step.logs |= {f"{term}_weight": weight for term, weight in weights.items()}
-            step.logs["agreement"] = (other.teacher == other.student).float().mean()
+            step.watch(other.teacher).logs["agreement"] = (other.teacher == other.student).float().mean()
             step.logs["starved"] = self.monitor.update(batch.labels, other.teacher, other.student).float()
         return step
 

@@ -48,5 +48,5 @@ class DualTaskConsistency(DualTaskMethod):
         if whole:
             apart = mask_of(distances, config.slope) - logits.softmax(1)[:, 1:]
             step.add("consistency", apart.square().mean(), config.consistency.at(progress))
-            step.logs["pseudo_foreground"] = (logits[count:].argmax(1) > 0).float().mean()
+            step.watch(logits[count:].argmax(1))
         return step

@@ -48,6 +48,5 @@ class EntropyMinimisation(Method):
         doubt = entropy(doubtful.softmax(1)).mean() / math.log(self.task.num_classes)
         step = self.supervised(logits, batch.labels).add("entropy", doubt, self.config.entropy.at(progress))
         found = logits[count:].argmax(1)
-        step.logs["pseudo_foreground"] = (found > 0).float().mean()
-        step.logs["starved"] = self.monitor.update(batch.labels, found).float()
+        step.watch(found).logs["starved"] = self.monitor.update(batch.labels, found).float()
         return step

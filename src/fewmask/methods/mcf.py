@@ -69,7 +69,7 @@ class MutualCorrection(Method):
         learnt = learn_from_winner(first[count:], second[count:], first_wins, self.config.temperature)
         step.add("competition", learnt, self.config.competition.at(progress))
         step.logs |= {"differ": differ.float().mean(), "first_wins": first_wins.float()}
-        return step
+        return step.watch(torch.where(first_wins, first[count:], second[count:]).argmax(1))
 
     def predictor(self) -> nn.Module:
         """The mean of both networks' softmax, or one of them, as configured."""

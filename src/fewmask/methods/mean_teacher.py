@@ -60,7 +60,7 @@ class MeanTeacher(Method):
         step = self.supervised(logits, batch.labels)
         target = self.teacher(consistency_noise(batch.unlabelled, self.config.noise))
         consistency = self.compare(logits[len(batch.labels) :], target, batch.unlabelled, progress, step)
-        return step.add("consistency", consistency, self.config.consistency.at(progress))
+        return step.add("consistency", consistency, self.config.consistency.at(progress)).watch(target.argmax(1))
 
     def compare(self, student: Tensor, teacher: Tensor, images: Tensor, progress: Progress, step: Step) -> Tensor:
         """The consistency loss of two networks' unlabelled logits ``(B_u, K, *S)``; what a variant of mean teacher replaces."""

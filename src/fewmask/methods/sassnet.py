@@ -74,6 +74,7 @@ class ShapeAwareNetwork(DualTaskMethod):
                 verdict = self.discriminator(distances[count:], batch.unlabelled.float())
             wanted = torch.ones(len(verdict), dtype=torch.int64, device=verdict.device)
             step.add("adversarial", F.cross_entropy(verdict, wanted), self.config.adversarial.at(progress))
+            step.watch(logits[count:].argmax(1))
         return step
 
     def _discriminate(self, discriminator: Discriminator, batch: Batch) -> Step:

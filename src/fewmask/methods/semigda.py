@@ -230,7 +230,8 @@ class SemiGDA(Method):
                 step.logs["align_unlabelled"] = unknown.detach()
         if whole:
             free = [one[count:] for one in shares]
-            step.logs |= {"weight": weight, "agreement": (free[0].argmax(1) == free[1].argmax(1)).float().mean()}
+            labels = [one.argmax(1) for one in free]
+            step.watch(labels[0]).logs |= {"weight": weight, "agreement": (labels[0] == labels[1]).float().mean()}
             if config.agree:
                 agreement = self._agreement(*free)
                 step.loss, step.logs["agree"] = step.loss + weight * agreement, agreement.detach()

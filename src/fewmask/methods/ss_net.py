@@ -74,6 +74,4 @@ class SmoothnessAndSeparation(Method):
         self.separation.remember(features[:count].detach(), batch.labels, predicted[:count])
         known = self.separation(features[:count], batch.labels)
         separation = known + self.separation(features[count:], predicted[count:])
-        step.add("separation", separation, config.separation_weight * weight)
-        step.logs["pseudo_foreground"] = (predicted[count:] > 0).float().mean()
-        return step
+        return step.add("separation", separation, config.separation_weight * weight).watch(predicted[count:])

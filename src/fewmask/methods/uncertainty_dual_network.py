@@ -119,7 +119,7 @@ class UncertaintyDualNetwork(Method):
         predicted = [logits.argmax(1) for logits in unlabelled]
         logs["agreement"] = (predicted[0] == predicted[1]).float().mean()
         logs["starved"] = self.monitor.update(batch.labels, *predicted).float()
-        return step
+        return step.watch(predicted[0])
 
     def predictor(self) -> nn.Module:
         """The mean of both networks' softmax, or one of them, as configured."""

@@ -60,7 +60,8 @@ class PyramidConsistency(Method):
         blended = [(1 - self.config.blend) * logits[count:].softmax(1) + uniform for logits in scales]
         squares, divergence = rectified(blended)
         step.logs |= {"squares": squares.detach(), "divergence": divergence.detach()}
-        return step.add("consistency", squares + divergence, self.config.consistency.at(progress))
+        step.add("consistency", squares + divergence, self.config.consistency.at(progress))
+        return step.watch(scales[0][count:].argmax(1))
 
 
 def rectified(scales: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
