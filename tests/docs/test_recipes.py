@@ -118,7 +118,7 @@ def test_ramps_on_brats_are_the_benchmark_s_and_the_header_sets_the_release_s(me
     """The release's ramp counts iterations, whatever the length of the run."""
     path = recipe_path(f"brats2019/{method}")
     experiment = load_experiment(path)
-    found = re.findall(r"method\.(\w+)\.(length|steps)=([\d.]*\d)", path.read_text(encoding="utf-8"))
+    found = re.findall(r"--set method\.(\w+)\.(length|steps)=([\d.]*\d)", path.read_text(encoding="utf-8"))
     name, settings = found[0][0], {key: float(value) for _, key, value in found}
     ours = getattr(method_config(experiment.method), name)
     assert (ours.length, ours.steps) == (1, 200)
