@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fewmask.errors import ConfigError
 
 
@@ -19,6 +21,12 @@ def duration(seconds: float | None) -> str:
 def count(amount: int, thing: str) -> str:
     """``"1 scan"``, ``"12 000 scans"``; the space is one that does not break and that every code page has."""
     return f"{amount:,} {thing}{'' if amount == 1 else 's'}".replace(",", "\u00a0")
+
+
+def listed(names: Sequence[str]) -> str:
+    """``"a, b and c"``; nothing where there is none."""
+    *most, last = names or [""]
+    return f"{', '.join(most)} and {last}" if most else last
 
 
 def parse_amount(text: str | None, option: str) -> int | float | None:

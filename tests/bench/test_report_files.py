@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -277,3 +278,17 @@ def test_a_browser_has_nothing_to_complain_of(report, tmp_path):
     done = subprocess.run([CHROMIUM, *words], capture_output=True, text=True, timeout=100, check=False)
     assert "What came out" in done.stdout
     assert ":CONSOLE" not in done.stderr
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
+def test_on_paper_what_is_folded_is_unfolded(tmp_path):
+    """A folded block that is three pages high makes pages; without the page's style there would be one."""
+    style = (resources.files("fewmask.report") / "templates" / "report.css").read_text(encoding="utf-8")
+    block = '<div style="height: 3000px">folded</div>'
+    page, target = tmp_path / "page.html", tmp_path / "page.pdf"
+    page.write_text(f"<style>{style}</style><details><summary>more</summary>{block}</details>")
+    words = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'browser'}"]
+    subprocess.run(
+        [CHROMIUM, *words, f"--print-to-pdf={target}", page.as_uri()], capture_output=True, timeout=100, check=False
+    )
+    assert len(re.findall(rb"/Type\s*/Page\b", target.read_bytes())) >= 3

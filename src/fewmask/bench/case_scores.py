@@ -14,6 +14,7 @@ from fewmask.errors import ConfigError, DataError, RunError, nearest
 from fewmask.metrics.words import is_share
 from fewmask.report.scores import Scores, read_scores
 from fewmask.run_folder import FREE, RunFolder, flatten
+from fewmask.words import listed
 
 Floats = NDArray[np.float64]
 
@@ -105,18 +106,28 @@ class CaseScores:
     def on_common_seeds(self, *methods: str) -> CaseScores:
         """These methods alone, with the seeds that all of them have: seeds differ in what is labelled, too.
 
-        Where they have none in common, or seeds are not known one by one, all rows stay.
+        Where seeds are not known one by one, all rows stay.
+
+        Raises:
+            DataError: they have no seed in common.
         """
         values = {name: self.of(name) for name in methods}
-        seeds = {name: (self.seeds or {}).get(name, ()) for name in methods}
-        common = set.intersection(*({*numbers} for numbers in seeds.values()))
-        if not common or any(len({*numbers}) < len(numbers) for numbers in seeds.values()):
-            return replace(self, values=values, seeds=seeds if self.seeds else None)
-        keep = {name: [number in common for number in numbers] for name, numbers in seeds.items()}
-        rows = {name: values[name][np.array(keep[name])] for name in methods}
-        return replace(
-            self, values=rows, seeds={name: tuple(s for s in seeds[name] if s in common) for name in methods}
-        )
+        common = self.common_seeds(*methods)
+        if common is None:
+            known = self.seeds and {name: self.seeds.get(name, ()) for name in methods}
+            return replace(self, values=values, seeds=known)
+        if not common:
+            raise DataError(f"{listed(methods)} have no seed in common: run them under the same seeds")
+        places = {name: [(self.seeds or {})[name].index(seed) for seed in common] for name in methods}
+        rows = {name: values[name][places[name]] for name in methods}
+        return replace(self, values=rows, seeds=dict.fromkeys(methods, common))
+
+    def common_seeds(self, *methods: str) -> tuple[int, ...] | None:
+        """The seeds that all of these methods have, sorted; None where seeds are not known one by one."""
+        seeds = [(self.seeds or {}).get(name, ()) for name in methods]
+        if any(not numbers or len({*numbers}) < len(numbers) for numbers in seeds):
+            return None
+        return tuple(sorted(set.intersection(*({*numbers} for numbers in seeds))))
 
     def by_case(self, method: str) -> Floats:
         """``(cases,)``: the mean over the seeds that have a score; NaN where none has."""

@@ -65,10 +65,10 @@ class Ranking:
 
 
 def rank_methods(scores: CaseScores, alpha: float = 0.05) -> Ranking:
-    """Rank methods on every case, seeds averaged first; only the seeds that all methods have, where there are some.
+    """Rank methods on every case, averaged over the seeds that all of them have.
 
     Raises:
-        DataError: there are fewer than three methods or six cases that all methods have.
+        DataError: there are fewer than three methods or six cases that all methods have, or no such seed.
         ConfigError: alpha is not between 0 and 1.
     """
     scores = scores.on_common_seeds(*scores.methods)

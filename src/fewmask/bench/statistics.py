@@ -2,12 +2,12 @@
 
 The unit of all tests is the case: a case's scores are first averaged over the seeds, because several runs on one case are not several
 cases. So a test says whether a difference would hold on other cases of the kind, for runs like these; how much runs differ among
-themselves is the deviation over seeds. Two methods are compared on the seeds that both have.
+themselves is the deviation over seeds. Two methods are compared on the seeds that both have; where there is none, they are not compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal
@@ -185,23 +185,36 @@ class Comparison:
 
 
 def compare(scores: CaseScores, baseline: str) -> list[Comparison]:
-    """Every other method against the baseline, Holm-corrected over these comparisons.
+    """Every other method that shares a seed with the baseline against it, Holm-corrected over these comparisons.
 
     Raises:
         ConfigError: there is no such baseline.
         DataError: two methods have fewer than six cases in common.
     """
     scores.of(baseline)
-    return _corrected([_compare(scores, name, baseline) for name in scores.methods if name != baseline])
+    return _compare_pairs(scores, [(name, baseline) for name in scores.methods if name != baseline])
 
 
 def compare_all(scores: CaseScores) -> list[Comparison]:
-    """Every method against every other, Holm-corrected over all pairs.
+    """Every method against every other with which it shares a seed, Holm-corrected over all these pairs.
 
     Raises:
         DataError: two methods have fewer than six cases in common.
     """
-    return _corrected([_compare(scores, *pair) for pair in combinations(scores.methods, 2)])
+    return _compare_pairs(scores, combinations(scores.methods, 2))
+
+
+def least_p(comparisons: Sequence[Comparison]) -> float:
+    """The smallest p-value that Holm's correction of these comparisons can leave: m of n pairs each end at m 2 / 2^n or above.
+
+    Where it is not below the level, nothing can be significant, however the methods differ.
+    """
+    return min(1.0, len(comparisons) * 2.0 ** (1 - max((c.pairs for c in comparisons), default=0)))
+
+
+def _compare_pairs(scores: CaseScores, pairs: Iterable[tuple[str, str]]) -> list[Comparison]:
+    found = [_compare(scores, *pair) for pair in pairs if scores.common_seeds(*pair) != ()]
+    return _corrected(found)
 
 
 def _compare(scores: CaseScores, first: str, second: str) -> Comparison:
@@ -254,7 +267,7 @@ def may_be_bold(scores: CaseScores, alpha: float = 0.05) -> frozenset[str]:
     """The methods whose figure may be bold: the fewest best ones that are all significantly better than all the others.
 
     So every difference between a bold and a plain figure is significant (Holm over all pairs), and where the best methods cannot be told
-    apart they are bold together. None is where no such line can be drawn, or where too few cases are in common for any test.
+    apart they are bold together. None is where no such line can be drawn, or where too few cases or no seeds are in common for any test.
     """
     sign = -1 if scores.higher_is_better else 1
     order = sorted(scores.methods, key=lambda name: sign * float(scores.by_seed(name).mean()))

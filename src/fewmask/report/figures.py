@@ -11,10 +11,10 @@ from typing import Any
 from markupsafe import Markup
 
 from fewmask.report.data import Curve, Run
-from fewmask.report.svg import DIM, FONT_SIZE, GRID, INK, PAPER, new_axes, run_colour, run_style, to_markup
+from fewmask.report.svg import COLOURS, DIM, FONT_SIZE, GRID, INK, PAPER, new_axes, run_colour, run_style, to_markup
 
 WIDTH = 340
-ROW = 58  # points per run
+ROW, LOW_ROW = 58, 44  # points per run; of more than twelve runs, so that they fit onto a page
 MOST_DOTS = 400  # of a run; beyond, only the box is drawn
 POINTS = 240  # of a curve
 FEWEST_TO_SMOOTH = 40
@@ -59,7 +59,8 @@ def dot_plot(rows: Sequence[Dots], *, upper: float | None, name: str, label: str
         label: for those who hear the page.
     """
     paired = len(rows) == 2
-    figure, axes = new_axes(WIDTH, 40 + ROW * len(rows), (12, 26, 14, 4))
+    height = 40 + (ROW if len(rows) <= COLOURS else LOW_ROW) * len(rows)
+    figure, axes = new_axes(WIDTH, height, (12, 26, 14, 4))
     places = [float(len(rows) - 1 - number) for number in range(len(rows))]
     if paired:
         first, second = (row.values for row in rows)

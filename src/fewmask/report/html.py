@@ -21,7 +21,7 @@ from fewmask.report.data import Run, read_runs
 from fewmask.report.figures import score_plot
 from fewmask.report.pictures import draw_cases, error_legend
 from fewmask.report.remarks import remarks
-from fewmask.report.svg import COLOURS
+from fewmask.report.svg import COLOURS, run_kind
 from fewmask.report.tables import case_rows, common_unit, comparable, score_groups, shown_metrics
 from fewmask.words import count, duration
 
@@ -98,13 +98,22 @@ def template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"swatch": _swatch, "count": count, "duration": duration, "colours": COLOURS}
+    environment.globals |= {"swatch": _swatch, "line": _line, "count": count, "duration": duration, "colours": COLOURS}
     return environment.get_template(name)
 
 
 def _swatch(index: int) -> Markup:
-    """A run's colour as a dot; decorative, because its name stands beside it."""
-    return Markup('<i class="swatch on-{}" aria-hidden="true"></i>').format(index % COLOURS)
+    """A run's marker in its colour; decorative, because its name stands beside it."""
+    return _key("swatch", index)
+
+
+def _line(index: int) -> Markup:
+    """A run's line in its colour, whole, dashed or dotted as in the plots; decorative, too."""
+    return _key("line", index)
+
+
+def _key(what: str, index: int) -> Markup:
+    return Markup('<i class="{} on-{} kind-{}" aria-hidden="true"></i>').format(what, index % COLOURS, run_kind(index))
 
 
 def _title(runs: Sequence[Run]) -> str:

@@ -22,9 +22,19 @@ def run_colour(index: int) -> str:
     return f"#0d0c{index % COLOURS:02x}"
 
 
+def run_kind(index: int) -> int:
+    """0, 1 or 2: from the thirteenth run on colours come again, and lines and markers are of another kind."""
+    return index // COLOURS % 3
+
+
 def run_style(index: int) -> Any:
-    """How lines of a run are drawn: from the thirteenth run on, colours come again and lines are dashed."""
-    return ("-", (0, (4, 2)), (0, (1, 1.5)))[index // COLOURS % 3]
+    """How lines of a run are drawn: whole, dashed or dotted."""
+    return ("-", (0, (4, 2)), (0, (1, 1.5)))[run_kind(index)]
+
+
+def run_marker(index: int) -> str:
+    """How points of a run are drawn: round, a diamond or a triangle."""
+    return ("o", "D", "^")[run_kind(index)]
 
 
 def new_axes(width: float, height: float, margins: tuple[float, float, float, float]) -> tuple[Any, Any]:

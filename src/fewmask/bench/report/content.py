@@ -12,11 +12,13 @@ import numpy as np
 
 from fewmask.bench.case_scores import CaseScores, Setting, collect_all, group_runs
 from fewmask.bench.ranks import Ranking, rank_methods
-from fewmask.bench.statistics import Comparison, Summary, compare, may_be_bold, summarise
+from fewmask.bench.report.remarks import of_section, of_unscored
+from fewmask.bench.statistics import Comparison, Summary, compare, compare_all, may_be_bold, summarise
 from fewmask.errors import ConfigError, DataError, RunError, nearest
 from fewmask.report.data import Run, read_run
 from fewmask.report.tables import LEFT_OUT
 from fewmask.run_folder import RunFolder
+from fewmask.words import listed
 
 PRIMARY = "dice"
 USUAL_BASELINE = "supervised"
@@ -83,6 +85,11 @@ class Section:
         return tuple(metric for metric in self.scores if metric not in LEFT_OUT)
 
     @property
+    def seeds(self) -> Mapping[str, tuple[int, ...]]:
+        """Those that each label was run with."""
+        return self.scores[PRIMARY].seeds or {}
+
+    @property
     def cases(self) -> int:
         """How many test cases there are."""
         return len(self.scores[PRIMARY].cases)
@@ -115,18 +122,25 @@ class Section:
 
     @cached_property
     def comparisons(self) -> dict[str, list[Comparison]]:
-        """By metric, every label against the baseline; empty where there is none, or too few cases."""
-        return {metric: self._compare(scores) for metric, scores in self.scores.items()}
+        """By metric, every label that shares a seed with the baseline against it; empty where there is none, or too few cases."""
+        found: dict[str, list[Comparison]] = {metric: [] for metric in self.scores}
+        for metric, scores in self.scores.items() if self.baseline else ():
+            with contextlib.suppress(DataError):
+                found[metric] = compare(scores, self.baseline or "")
+        return found
 
-    def _compare(self, scores: CaseScores) -> list[Comparison]:
-        try:
-            return compare(scores, self.baseline) if self.baseline else []
-        except DataError:
-            return []
+    @cached_property
+    def pairs(self) -> dict[str, list[Comparison]]:
+        """By metric, every two labels that share a seed; empty where there are too few cases."""
+        found: dict[str, list[Comparison]] = {metric: [] for metric in self.scores}
+        for metric, scores in self.scores.items():
+            with contextlib.suppress(DataError):
+                found[metric] = compare_all(scores)
+        return found
 
     @cached_property
     def ranking(self) -> Ranking | None:
-        """None with fewer than three labels or six cases."""
+        """None with fewer than three labels, six cases or one seed that all have."""
         try:
             return rank_methods(self.scores[PRIMARY], self.alpha)
         except DataError:
@@ -134,10 +148,10 @@ class Section:
 
     def seeds_better(self, label: str, metric: str = PRIMARY) -> tuple[int, int]:
         """Under how many of the seeds that both have a label is better than the baseline, by its mean over the cases, and of how many."""
+        if not self.scores[metric].common_seeds(label, self.baseline or label):
+            return 0, 0  # nothing to pair
         pair = self.scores[metric].on_common_seeds(label, self.baseline or label)
         own, base = pair.by_seed(label), pair.by_seed(self.baseline or label)
-        if not pair.seeds or pair.seeds[label] != pair.seeds.get(self.baseline or label):
-            return 0, 0  # none in common: nothing to pair
         gains = (own - base) * (1 if pair.higher_is_better else -1)
         return int((gains > 0).sum()), len(gains)
 
@@ -212,7 +226,7 @@ def read_bench(
         for heading, name, paths in _groups(scored)
     )
     late = [run for run in runs if run not in scored]
-    told = [*remarks, *_unscored(late, len(runs)), *(text for section in sections for text in _of_section(section))]
+    told = [*remarks, *of_unscored(late, len(runs)), *(text for section in sections for text in of_section(section))]
     return Bench(title or _title(sections), labels, chosen, sections, tuple(dict.fromkeys(told)))
 
 
@@ -264,35 +278,4 @@ def _by_class(paths: Sequence[Path], names: Sequence[str], run: Run) -> dict[str
 
 def _title(sections: Sequence[Section]) -> str:
     names = list(dict.fromkeys(section.setting.dataset for section in sections))
-    return f"Methods compared on {' and '.join(', '.join(names).rsplit(', ', 1))}"
-
-
-def _unscored(late: Sequence[BenchRun], total: int) -> Iterator[str]:
-    if late:
-        names = ", ".join(f"{run.path.parent.name}/{run.path.name}" for run in late[:6])
-        more = f" and {len(late) - 6} more" if len(late) > 6 else ""
-        yield f"{len(late)} of {total} runs have no scores yet and are left out: {names}{more}."
-
-
-def _of_section(section: Section) -> Iterator[str]:
-    """What makes the runs of a setting less than comparable."""
-    where = f"{section.heading}: "
-    seeds = {label: section.scores[PRIMARY].seeds or {} for label in section.labels}[section.labels[0]]
-    if len({tuple(numbers) for numbers in seeds.values()}) > 1:
-        listed = "; ".join(f"{label} {', '.join(map(str, numbers))}" for label, numbers in seeds.items())
-        yield f"{where}not all were run with the same seeds ({listed}). Two of them are compared on the seeds that both have."
-    if unlike := [str(seed) for seed, choices in section.labelled_by_seed.items() if len(choices) > 1]:
-        yield (
-            f"{where}not all learn from the same labelled cases under one seed ({', '.join(unlike)}), so a difference may be that of the cases."
-        )
-    for label, runs in section.runs.items():
-        missing = sum(len(run.scores.missing) for run in runs if run.scores)
-        if missing:
-            yield f"{where}{label} lacks {missing} predictions; they count as all background."
-        stopped = [run for run in runs if run.iterations and run.iterations < run.experiment.train.iterations]
-        if stopped:
-            yield f"{where}{label} was stopped early in {len(stopped)} of {len(runs)} runs."
-    budgets = {label: {run.experiment.train.iterations for run in runs} for label, runs in section.runs.items()}
-    if len({frozenset(found) for found in budgets.values()}) > 1:
-        listed = "; ".join(f"{label} {', '.join(map(str, sorted(found)))}" for label, found in budgets.items())
-        yield f"{where}not all were trained for as long (iterations: {listed})."
+    return f"Methods compared on {listed(names)}"

@@ -1,4 +1,4 @@
-"""The plots of the report: scores by case, ranks, label efficiency, cost against score."""
+"""The plots of the report: scores by case, ranks, label efficiency."""
 
 from __future__ import annotations
 
@@ -14,11 +14,24 @@ from fewmask.bench.case_scores import CaseScores
 from fewmask.bench.ranks import Ranking
 from fewmask.bench.report.content import PRIMARY, Section
 from fewmask.metrics.words import is_share, metric_title
-from fewmask.report.figures import WIDTH, Dots, dot_plot, shorten, thousands
-from fewmask.report.svg import DIM, FONT_SIZE, GRID, INK, PAPER, new_axes, run_colour, run_style, to_markup
+from fewmask.report.figures import WIDTH, Dots, dot_plot, shorten
+from fewmask.report.svg import (
+    COLOURS,
+    DIM,
+    FONT_SIZE,
+    GRID,
+    INK,
+    PAPER,
+    new_axes,
+    run_colour,
+    run_marker,
+    run_style,
+    to_markup,
+)
 
 LINE = 15.0  # points from one line of a legend to the next
-ROW = 44.0  # points per method of the rank plot
+ROW, LOW_ROW = 44.0, 35.0  # points per method of the rank plot; of more than twelve methods
+KEY = 20.0  # points of a legend's line: two whole dashes with a gap, in which the marker stands
 
 
 @dataclass(frozen=True)
@@ -67,7 +80,8 @@ def rank_plot(section: Section, ranking: Ranking, name: str) -> Plot:
     shares = _rank_shares(scores)
     count, groups = len(ranking.methods), ranking.groups()
     right = 16.0 + 10 * len(groups)
-    figure, axes = new_axes(WIDTH, 78 + ROW * count, (16, 28, right, 34))
+    height = 78 + (ROW if count <= COLOURS else LOW_ROW) * count
+    figure, axes = new_axes(WIDTH, height, (16, 28, right, 34))
     for place, (label, average) in enumerate(zip(ranking.methods, ranking.average, strict=True)):
         y, colour = float(count - 1 - place), run_colour(section.runs[label][0].index)
         taken, share = shares[label]
@@ -84,11 +98,16 @@ def rank_plot(section: Section, ranking: Ranking, name: str) -> Plot:
             va="center",
             parse_math=False,
         )
-    axes.set(xlim=(0.75, count + 0.25), ylim=(-0.6, count - 0.4), yticks=[], xticks=range(1, count + 1))
+    axes.set(xlim=(0.75, count + 0.25), ylim=(-0.6, count - 0.4), yticks=[], xticks=_rank_ticks(count))
     _draw_groups(axes, ranking, groups)
-    _draw_critical_difference(axes, ranking, 34 / (78 + ROW * count - 62))
+    _draw_critical_difference(axes, ranking, 34 / (height - 62))
     title = "Ranks by Dice, 1 is best"
     return Plot(name, title, to_markup(figure, name, f"{section.heading}: average ranks {_spoken(ranking)}"))
+
+
+def _rank_ticks(count: int) -> list[int]:
+    """All ranks as long as their numbers do not run together, else every fifth."""
+    return [*range(1, count + 1)] if count <= COLOURS else [1, *range(5, count + 1, 5)]
 
 
 def _rank_shares(scores: CaseScores) -> dict[str, tuple[list[float], np.ndarray]]:
@@ -193,60 +212,16 @@ def efficiency_plot(sections: Sequence[Section], metric: str, name: str) -> Plot
 def _draw_line(axes: Any, sections: Sequence[Section], label: str, metric: str, scale: float) -> None:
     sections = sorted(sections, key=lambda section: section.setting.labelled)
     index = sections[0].runs[label][0].index
-    colour, style = run_colour(index), run_style(index)
+    colour, style, marker = run_colour(index), run_style(index), run_marker(index)
     places = [section.setting.labelled for section in sections]
     seeds = [scale * section.scores[metric].by_seed(label) for section in sections]
     means = np.array([values.mean() for values in seeds])
     spreads = np.array([values.std(ddof=1) if len(values) > 1 else 0.0 for values in seeds])
     axes.fill_between(places, means - spreads, means + spreads, color=colour, alpha=0.14, linewidth=0)
     axes.plot(places, means, color=colour, linewidth=1.9, linestyle=style, zorder=3)
-    axes.scatter(places, means, s=26, color=colour, edgecolor=PAPER, linewidth=0.8, zorder=4)
+    axes.scatter(places, means, s=26, marker=marker, color=colour, edgecolor=PAPER, linewidth=0.8, zorder=4)
     for place, values in zip(places, seeds, strict=True):
-        axes.scatter([place] * len(values), values, s=9, color=colour, alpha=0.55, linewidth=0, zorder=2)
-
-
-def cost_plot(section: Section, metric: str, name: str) -> Plot | None:
-    """The mean score over the mean time of a training, bars of one deviation over seeds; None where no time was logged."""
-    points = {
-        label: seconds
-        for label in section.labels
-        if (seconds := [run.seconds for run in section.runs[label] if run.seconds])
-    }
-    if not points:
-        return None
-    scale = 100 if is_share(metric) else 1
-    figure, axes = _axes_with_legend([section], list(points), 200)
-    for label, seconds in points.items():
-        values = scale * section.scores[metric].by_seed(label)
-        spread = values.std(ddof=1) if len(values) > 1 else 0.0
-        colour = run_colour(section.runs[label][0].index)
-        minutes = float(np.mean(seconds)) / 60
-        axes.errorbar(minutes, values.mean(), yerr=spread or None, color=colour, linewidth=1.2, capsize=3, zorder=2)
-        axes.scatter([minutes], [values.mean()], s=54, color=colour, edgecolor=PAPER, linewidth=1, zorder=3)
-    axes.set_xscale("log")
-    _few_log_ticks(axes, [float(np.mean(seconds)) / 60 for seconds in points.values()])
-    axes.margins(x=0.12, y=0.14)
-    axes.locator_params(axis="y", nbins=5, steps=(1, 2, 5, 10))
-    axes.grid(axis="y", color=GRID, linewidth=0.8)
-    axes.set_xlabel("minutes of training", color=DIM, size=FONT_SIZE, labelpad=2)
-    title = f"{metric_title(metric, section.scores[metric].unit)}, by time of training"
-    return Plot(name, title, to_markup(figure, name, f"{section.heading}: {title}"))
-
-
-def _few_log_ticks(axes: Any, values: Sequence[float]) -> None:
-    """Ticks at 1, 2 and 5 times powers of ten around the values."""
-    low, high = min(values) / 1.3, max(values) * 1.3
-    steps = [factor * 10.0**power for power in range(-3, 6) for factor in (1, 2, 5)]
-    inside = [step for step in steps if low <= step <= high]
-    around = [
-        max((s for s in steps if s <= low), default=steps[0]),
-        *inside,
-        min((s for s in steps if s >= high), default=steps[-1]),
-    ]
-    ticks = inside if len(inside) > 1 else around
-    axes.set_xlim(min(low, ticks[0]), max(high, ticks[-1]))
-    axes.set_xticks(ticks, [thousands(step) for step in ticks])
-    axes.minorticks_off()
+        axes.scatter([place] * len(values), values, s=9, marker=marker, color=colour, alpha=0.55, linewidth=0, zorder=2)
 
 
 def _axes_with_legend(sections: Sequence[Section], labels: Sequence[str], height: float) -> tuple[Any, Any]:
@@ -268,9 +243,12 @@ def _axes_with_legend(sections: Sequence[Section], labels: Sequence[str], height
 def _draw_key(figure: Any, label: str, index: int, x: float, y: float) -> None:
     from matplotlib.lines import Line2D
 
-    line = Line2D([x, x + 14 / WIDTH], [y, y], color=run_colour(index), linestyle=run_style(index), linewidth=2.4)
-    figure.add_artist(line)
-    figure.text(x + 19 / WIDTH, y, shorten(label, 40), color=INK, size=FONT_SIZE, va="center", parse_math=False)
+    colour, middle = run_colour(index), x + KEY / 2 / WIDTH
+    figure.add_artist(Line2D([x, x + KEY / WIDTH], [y, y], color=colour, linestyle=run_style(index), linewidth=2))
+    figure.add_artist(
+        Line2D([middle], [y], color=colour, marker=run_marker(index), markersize=5, markeredgecolor=PAPER)
+    )
+    figure.text(x + (KEY + 5) / WIDTH, y, shorten(label, 40), color=INK, size=FONT_SIZE, va="center", parse_math=False)
 
 
 def _in_lines(labels: Sequence[str]) -> list[list[str]]:
@@ -286,4 +264,4 @@ def _in_lines(labels: Sequence[str]) -> list[list[str]]:
 
 
 def _key_width(label: str) -> float:
-    return 30 + 6.4 * len(shorten(label, 40))
+    return KEY + 16 + 6.4 * len(shorten(label, 40))

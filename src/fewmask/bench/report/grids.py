@@ -8,6 +8,7 @@ import numpy as np
 
 from fewmask.bench.grid import Cell, Grid, cells
 from fewmask.bench.report.content import PRIMARY, Section
+from fewmask.bench.report.verdict import out_of_reach
 from fewmask.bench.statistics import (
     Comparison,
     Interval,
@@ -37,17 +38,26 @@ def score_grid(section: Section) -> Grid:
         row = [Cell(label)]
         for metric in section.metrics:
             row.append(_score(section.summaries[metric][label], metric, label in section.bold[metric]))
-        seeds = section.scores[PRIMARY].seeds or {}
-        rows.append((*row, *cells((str(len(seeds[label])), duration(_seconds(section, label))))))
+        rows.append((*row, *cells((str(len(section.seeds[label])), duration(_seconds(section, label))))))
     absent = max(summary.absent for summary in section.summaries[PRIMARY].values())
     empty = f"; up to {count(absent, 'case')} in which nothing is and nothing was found left out" if absent else ""
     notes = (
         f"mean ± standard deviation over seeds; below it the {100 * section.level:g}\u00a0% interval of the mean, "
         f"by bootstrap over {count(section.cases, 'case')}{empty}",
-        f"bold: significantly better than all that is not bold (Wilcoxon over cases, Holm over all pairs, {section.alpha:g})",
+        f"bold: significantly better than all that is not bold (Wilcoxon over cases, Holm over all pairs, {section.alpha:g}){_never_bold(section)}",
         *filter(None, [stamp(section.scores[PRIMARY].shortcuts)]),
     )
     return Grid(section.heading, heads, tuple(rows), notes)
+
+
+def _never_bold(section: Section) -> str:
+    """Why no figure can be bold, whatever the scores are; nothing where one can."""
+    if any(section.bold[metric] for metric in section.metrics) or len(section.labels) < 2:
+        return ""
+    if not section.pairs[PRIMARY]:
+        return "; nothing can be bold here, since no two methods have enough cases and a seed in common for a test"
+    why = out_of_reach(section.pairs[PRIMARY], section.alpha, "pair")
+    return f"; nothing can be bold here, since {why}" if why else ""
 
 
 def _score(summary: Summary, metric: str, bold: bool) -> Cell:
@@ -100,14 +110,22 @@ def comparison_grid(section: Section) -> Grid | None:
     for label in section.others:
         row = [Cell(label)]
         for metric in metrics:
-            row += _test_cells(section, next(c for c in section.comparisons[metric] if c.first == label), metric)
+            found = next((c for c in section.comparisons[metric] if c.first == label), None)
+            row += (
+                _test_cells(section, found, metric)
+                if found
+                else [Cell(NOTHING, small="no common seed"), Cell(NOTHING), Cell(NOTHING)]
+            )
         rows.append(tuple(row))
+    tests = section.comparisons[metrics[0]]
     dropped = max(c.dropped for metric in metrics for c in section.comparisons[metric])
     notes = [
         f"differences from {section.baseline}: means over cases and the seeds that both have; p: Wilcoxon’s signed-rank test over cases, "
-        f"Holm’s correction for {count(len(section.others), 'comparison')}",
+        f"Holm’s correction for {count(len(tests), 'comparison')}",
         "better or worse stands where the corrected p is below the level and mean and ranks agree",
     ]
+    if why := out_of_reach(tests, section.alpha):
+        notes.append(f"nothing can be significant here: {why}")
     if dropped:
         notes.append(f"up to {count(dropped, 'case')} without a score on one side left out")
     return Grid(f"{section.heading}: against {section.baseline}", tuple(heads), tuple(rows), tuple(notes))

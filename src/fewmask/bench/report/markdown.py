@@ -50,13 +50,7 @@ def to_report_markdown(report: Report) -> tuple[str, dict[str, bytes]]:
             files,
             report.sections,
         ),
-        *_plots(
-            "Ranks and critical differences",
-            [part.ranks[0] for part in report.sections if part.ranks],
-            ABOUT_RANKS,
-            files,
-            report.sections,
-        ),
+        *_ranks(report.sections, files),
         *_plots(
             "Cost against Dice",
             [part.cost for part in report.sections if part.cost],
@@ -119,6 +113,21 @@ def _plots(
     if len(sections) < 2:
         yield " ".join(_image(plot, files) for plot in plots)
     yield about
+
+
+def _ranks(sections: Sequence[Shown], files: dict[str, bytes]) -> Iterator[str]:
+    """Each setting's ranks with what Friedman's test says of them, or why there are none."""
+    told = [part for part in sections if part.about_ranks]
+    if told:
+        yield "## Ranks and critical differences"
+    for part in told:
+        if len(sections) > 1:
+            yield f"### {escape_markdown(part.section.heading)}"
+        if part.ranks:
+            yield _image(part.ranks, files)
+        yield escape_markdown(part.about_ranks)
+    if any(part.ranks for part in told):
+        yield ABOUT_RANKS
 
 
 def _image(plot: Plot, files: dict[str, bytes]) -> str:

@@ -8,11 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from fewmask.bench.case_scores import CaseScores
 from fewmask.bench.report.content import Bench, Section
 from fewmask.bench.report.grids import LEVELS, intervals
-from fewmask.bench.statistics import Comparison, compare_all
-from fewmask.errors import DataError
 from fewmask.metrics.score import DISTANCES
 
 Row = Sequence[object]
@@ -81,15 +78,8 @@ def _tests(bench: Bench) -> Iterator[Row]:
     """Against the baseline, and all pairs, each corrected for itself."""
     for section in bench.sections:
         for metric, scores in section.scores.items():
-            for against, found in (("baseline", section.comparisons[metric]), ("all", _pairs(scores))):
+            for against, found in (("baseline", section.comparisons[metric]), ("all", section.pairs[metric])):
                 for c in found:
                     winner = c.winner(scores.higher_is_better, section.alpha)
                     numbers = (c.pairs, c.dropped, c.difference, c.p, c.adjusted)
                     yield (*_where(section), metric, against, c.first, c.second, *numbers, winner)
-
-
-def _pairs(scores: CaseScores) -> list[Comparison]:
-    try:
-        return compare_all(scores)
-    except DataError:  # too few cases
-        return []

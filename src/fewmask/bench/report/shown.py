@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fewmask.bench.grid import Grid
+from fewmask.bench.ranks import FEWEST_BLOCKS
 from fewmask.bench.report import grids
 from fewmask.bench.report.content import PRIMARY, Bench, Section
-from fewmask.bench.report.figures import Plot, case_plot, cost_plot, efficiency_plot, rank_plot
+from fewmask.bench.report.cost import cost_plot
+from fewmask.bench.report.figures import Plot, case_plot, efficiency_plot, rank_plot
 from fewmask.bench.report.theirs import published_tables
 from fewmask.bench.report.verdict import Verdict, overall, verdict
 from fewmask.bench.tables import SideBySide
@@ -17,7 +19,7 @@ from fewmask.metrics.words import p_value
 from fewmask.report.case_views import CaseView, look_at_cases
 from fewmask.report.curves import Panel, training_panels
 from fewmask.report.data import Run
-from fewmask.words import count
+from fewmask.words import count, listed
 
 BY_CASE = ("dice", "hd95")
 
@@ -32,7 +34,8 @@ class Shown:
         verdict: in plain words.
         scores: the table; ``classes``, ``tests``, ``intervals`` and ``settings`` are further ones, None where there is nothing to say.
         by_case: plots of every case.
-        ranks: critical-difference diagram, and what is to be said about it.
+        ranks: critical-difference diagram.
+        about_ranks: what is to be said about it, or why there is none; empty where nobody would expect one.
         cost: score against time.
         views: what pictures are made of.
         curves: of the trainings, the first seed of each label.
@@ -49,7 +52,8 @@ class Shown:
     intervals: Grid
     settings: Grid | None
     by_case: list[Plot]
-    ranks: tuple[Plot, str] | None
+    ranks: Plot | None
+    about_ranks: str
     cost: Plot | None
     views: list[CaseView]
     curves: list[Panel]
@@ -106,7 +110,8 @@ def _show(section: Section, name: str, views: list[CaseView]) -> Shown:
         grids.interval_grid(section),
         grids.setting_grid(section),
         [case_plot(section, metric, f"{name}-cases-{metric}") for metric in BY_CASE if metric in section.scores],
-        (rank_plot(section, ranking, f"{name}-ranks"), _about_ranks(section)) if ranking else None,
+        rank_plot(section, ranking, f"{name}-ranks") if ranking else None,
+        _about_ranks(section),
         cost_plot(section, PRIMARY, f"{name}-cost") if len(section.labels) > 1 else None,
         views,
         training_panels(section.firsts, f"{name}-curve"),
@@ -116,11 +121,22 @@ def _show(section: Section, name: str, views: list[CaseView]) -> Shown:
 
 
 def _about_ranks(section: Section) -> str:
-    ranking = section.ranking
+    ranking, common = section.ranking, section.scores[PRIMARY].common_seeds(*section.labels)
     if ranking is None:
-        return ""
+        asked = common == () and len(section.labels) > 2 and section.cases >= FEWEST_BLOCKS
+        return "No ranks: there is no seed that all methods have." if asked else ""
     alike = ", so nothing can be told apart" if ranking.p >= ranking.alpha else ""
-    return f"{count(ranking.blocks, 'case')}. Friedman’s test that all are alike: {p_value(ranking.p)}{alike}."
+    on = f"{count(ranking.blocks, 'case')}{_on_seeds(section, common or ())}"
+    return f"{on}. Friedman’s test that all are alike: {p_value(ranking.p)}{alike}."
+
+
+def _on_seeds(section: Section, common: tuple[int, ...]) -> str:
+    """The seeds that a picture of all methods stands on, and whether some have more."""
+    if not common:
+        return ""
+    few = len(common) < max(map(len, section.seeds.values()))
+    only = f", the only {'one' if len(common) == 1 else 'ones'} that all methods have" if few else ""
+    return f", {'seed' if len(common) == 1 else 'mean over the seeds'} {listed([*map(str, common)])}{only}"
 
 
 ABOUT_TESTS = (
@@ -128,8 +144,9 @@ ABOUT_TESTS = (
     "Where the labelled cases change from seed to seed, a few seeds say little of other choices of them."
 )
 ABOUT_RANKS = (
-    "Ranks of each case, seeds averaged; the line is the average rank, the size of a dot the share of cases in which a method takes that "
-    "rank. Bars join methods whose averages differ by less than the critical difference (Nemenyi): they cannot be told apart."
+    "Ranks of each case; the line is the average rank, the size of a dot the share of cases in which a method takes that rank. Bars join "
+    "methods that cannot be told apart: all of them where Friedman’s test finds no difference, else those whose averages differ by less "
+    "than the critical difference (Nemenyi)."
 )
 ABOUT_CASES = (
     "A dot is a test case, averaged over seeds; the box spans the quartiles, its line is the median. Hollow: a class was missed or "

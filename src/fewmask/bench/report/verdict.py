@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from fewmask.bench.report.content import PRIMARY, Bench, Section
-from fewmask.bench.statistics import FEWEST_PAIRS, Comparison, compare, compare_all
+from fewmask.bench.statistics import FEWEST_PAIRS, Comparison, compare, compare_all, least_p
 from fewmask.bench.tables import signed
 from fewmask.errors import DataError
-from fewmask.metrics.words import p_value
-from fewmask.words import count
+from fewmask.metrics.words import p_number, p_value
+from fewmask.words import count, listed
 
 MOST_NAMES = 3  # in a headline
 
@@ -37,13 +37,15 @@ def overall(bench: Bench) -> list[str]:
     sentences = []
     for label in bench.labels[1:]:
         found = [(s, c) for s in bench.sections for c in s.comparisons[PRIMARY] if c.first == label]
-        winners = [comparison.winner(True, section.alpha) for section, comparison in found]
         if len(found) < 2:
             continue
+        blind = [bool(out_of_reach(s.comparisons[PRIMARY], s.alpha)) for s, _ in found]
+        winners = [c.winner(True, s.alpha) for (s, c), unseen in zip(found, blind, strict=True) if not unseen]
         counts = {
             "significantly better in": winners.count(label),
             "significantly worse in": winners.count(bench.baseline),
             "not significantly different in": winners.count(None),
+            "too few cases to tell in": sum(blind),
         }
         parts = ", ".join(f"{words} {number}" for words, number in counts.items() if number)
         sentences.append(f"{label} against {bench.baseline}, {len(found)} settings: {parts}")
@@ -64,13 +66,27 @@ def verdict(section: Section) -> Verdict:
         return _none(section, str(error))
 
 
+def out_of_reach(found: Sequence[Comparison], alpha: float, what: str = "comparison") -> str:
+    """Why no test among these can be significant, however the methods differ; empty where one can."""
+    least = least_p(found)
+    if not found or least < alpha or min(c.adjusted for c in found) < alpha:
+        return ""
+    cases, tests = count(max(c.pairs for c in found), "test case"), count(len(found), what)
+    return f"with {cases} and {tests} no p-value can fall below {p_number(least)} after Holm’s correction"
+
+
 def _none(section: Section, why: str) -> Verdict:
-    return Verdict(section.heading, f"No verdict: {why}.", tuple(_means(section)), _evidence(section, 0))
+    means = f"The means are no more than a description. {_evidence(section, 0)}"
+    return Verdict(section.heading, f"No verdict: {why}.", tuple(_means(section)), means)
 
 
 def _against(section: Section, baseline: str) -> Verdict:
     """Every label against the baseline."""
     found = compare(section.scores[PRIMARY], baseline)
+    if not found:
+        return _none(section, f"no method has a seed in common with {baseline}")
+    if why := out_of_reach(found, section.alpha):
+        return _none(section, f"{why}, so none can find a difference")
     winners = {c.first: c.winner(True, section.alpha) for c in found}
     better = [c for c in found if winners[c.first] == c.first]
     worse = [c for c in found if winners[c.first] == baseline]
@@ -79,12 +95,18 @@ def _against(section: Section, baseline: str) -> Verdict:
         *(_difference(section, c, "better than") for c in _sorted(better)),
         *(_difference(section, c, "worse than") for c in _sorted(worse)),
         *(_difference(section, c, "not significantly different from") for c in _sorted(rest)),
+        *(
+            f"{label} is not compared with {baseline}: they have no seed in common"
+            for label in section.others
+            if label not in winners
+        ),
     ]
-    return Verdict(section.heading, _headline(section, better, worse), tuple(details), _evidence(section, len(found)))
+    headline = _headline(section, better, worse, len(found))
+    return Verdict(section.heading, headline, tuple(details), _evidence(section, len(found)))
 
 
-def _headline(section: Section, better: Sequence[Comparison], worse: Sequence[Comparison]) -> str:
-    base, others = section.baseline, len(section.others)
+def _headline(section: Section, better: Sequence[Comparison], worse: Sequence[Comparison], others: int) -> str:
+    base = section.baseline
     losers = _some([c.first for c in _sorted(worse)[::-1]], others)
     lost = f" {losers} {'is' if len(worse) == 1 else 'are'} significantly worse." if worse else ""
     best = _sorted(better)
@@ -92,14 +114,14 @@ def _headline(section: Section, better: Sequence[Comparison], worse: Sequence[Co
         gain = signed(best[0].difference, PRIMARY, 1)
         return f"{len(best)} of {others} methods beat {base} significantly, by up to {gain} points of Dice ({best[0].first}).{lost}"
     if best:
-        names = _listed([f"{c.first} ({signed(c.difference, PRIMARY, 1)})" for c in best])
+        names = listed([f"{c.first} ({signed(c.difference, PRIMARY, 1)})" for c in best])
         return f"{names} {'beats' if len(best) == 1 else 'beat'} {base} significantly, in points of Dice.{lost}"
     return f"No method beats {base}.{lost}" if worse else f"No method differs significantly from {base}."
 
 
 def _some(names: Sequence[str], others: int) -> str:
     """Names where they are few, else how many."""
-    return _listed(names) if len(names) <= MOST_NAMES else f"{len(names)} of {others} methods"
+    return listed(names) if len(names) <= MOST_NAMES else f"{len(names)} of {others} methods"
 
 
 def _difference(section: Section, found: Comparison, words: str) -> str:
@@ -120,6 +142,11 @@ def _torn(found: Comparison, alpha: float) -> bool:
 def _all_pairs(section: Section) -> Verdict:
     """Where the baseline was not run: which differences between any two are significant."""
     found = compare_all(section.scores[PRIMARY])
+    missing = "The baseline was not run here. "
+    if not found:
+        return _none(section, "the baseline was not run here, and no two methods have a seed in common")
+    if why := out_of_reach(found, section.alpha, "pair"):
+        return _none(section, f"the baseline was not run here, and {why}, so none can find a difference")
     clear = [(c, winner) for c in found if (winner := c.winner(True, section.alpha))]
     details = [
         f"{winner} is better than {c.second if winner == c.first else c.first}: "
@@ -130,13 +157,12 @@ def _all_pairs(section: Section) -> Verdict:
     text = clear_text if clear else "No two methods differ significantly."
     if len(found) == 1 and clear:
         text, details = f"{details[0]}.", []
-    missing = "The baseline was not run here. "
     return Verdict(section.heading, missing + text, tuple(details), _evidence(section, len(found)))
 
 
 def _means(section: Section) -> Iterator[str]:
     for label, summary in section.summaries[PRIMARY].items():
-        yield f"{label}: {100 * summary.mean:.1f} % Dice, which is no more than a description"
+        yield f"{label}: {100 * summary.mean:.1f} % Dice"
 
 
 def _evidence(section: Section, tests: int) -> str:
@@ -154,7 +180,3 @@ def _evidence(section: Section, tests: int) -> str:
 
 def _sorted(found: Sequence[Comparison]) -> list[Comparison]:
     return sorted(found, key=lambda c: -c.difference)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(", ".join(names).rsplit(", ", 1))
