@@ -308,3 +308,27 @@ def interrupt_when_far(job, states):
     wait_for(lambda: last_row(job.folder) >= 10, pause=0.05)
     states += look([job])
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_job_is_trained_by_two_processes(comparison, monkeypatch, tmp_path):
+    """The one that the pool starts, and a follower that it starts itself, which neither takes the job nor scores it."""
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(
+        "import os, pathlib, sys\n"
+        f"pathlib.Path({str(seen)!r}, os.environ.get('LOCAL_RANK', '0')).write_text(' '.join(sys.orig_argv))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}{os.pathsep}{os.environ['PYTHONPATH']}")
+    scans = {"shape": [32, 32], "train": 2, "unlabelled": 0, "test": 1}
+    two = {"train.devices": 2, "train.iterations": 2}
+    blobs = {"dataset": None, "phantom": scans, "labelled": [2]}
+    made = comparison(["supervised"], seeds=[0], set=two, blobs=blobs)
+    with local_pool(jobs=1, threads=1) as pool:
+        tally = run(made, pool, lambda job, outcome, tally: None)
+    (job,) = made.jobs
+    assert tally.failed == {} and tally.done == [job] and job.scored and job.devices == 2
+    assert {path.name for path in seen.iterdir()} == {"0", "1"}
+    assert all("-m fewmask.bench.work" in path.read_text() for path in seen.iterdir())
+    assert Notes.read(job.notes).status == "done" and last_row(job.folder) == 2
+    assert "Traceback" not in (job.notes / "log.txt").read_text()
