@@ -48,7 +48,7 @@ def cost_plot(section: Section, metric: str, name: str) -> Plot | None:
 
 
 def _finish(axes: Any, minutes: Sequence[float]) -> None:
-    axes.margins(x=0.12, y=0.1)
+    axes.margins(x=0.12, y=0.14)
     wide = max(minutes) >= 10 * min(minutes)
     if wide:
         axes.set_xscale("log")
