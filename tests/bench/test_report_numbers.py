@@ -16,6 +16,8 @@ from fewmask.bench.report.records import csv_files
 from fewmask.bench.report.shown import _protocol
 from fewmask.bench.report.theirs import published_tables
 from fewmask.bench.report.verdict import overall, verdict
+from fewmask.bench.statistics import compare
+from fewmask.bench.tables import signed
 from fewmask.config import MethodSection
 from fewmask.errors import ConfigError, RunError
 from fewmask.run_folder import RunFolder
@@ -104,6 +106,18 @@ def test_without_a_significant_difference_nothing_is_bold(root, tmp_path):
     assert not any(cell.bold for row in score_grid(section).rows for cell in row)
     assert verdict(section).headline == "No method differs significantly from supervised."
     assert "half-cps is not significantly different from supervised" in verdict(section).details[0]
+
+
+def test_many_methods_without_a_difference_share_a_sentence(section, monkeypatch):
+    """So that twenty methods are no wall of text; what is significant has a sentence of its own."""
+    monkeypatch.setattr("fewmask.bench.report.verdict.MOST_NAMES", 0)
+    (half,) = [c for c in compare(section.scores["dice"], "supervised") if c.first == "half-cps"]
+    first, second = verdict(section).details
+    assert first.startswith("cps is better than supervised")
+    assert second == (
+        f"not significantly different, in points of Dice: half-cps ({signed(half.difference, 'dice', 1)}); "
+        f"the least p is {half.adjusted:.2f}"
+    )
 
 
 def test_the_verdict_in_words(bench, section):

@@ -94,7 +94,7 @@ def _against(section: Section, baseline: str) -> Verdict:
     details = [
         *(_difference(section, c, "better than") for c in _sorted(better)),
         *(_difference(section, c, "worse than") for c in _sorted(worse)),
-        *(_difference(section, c, "not significantly different from") for c in _sorted(rest)),
+        *_undecided(section, _sorted(rest)),
         *(
             f"{label} is not compared with {baseline}: they have no seed in common"
             for label in section.others
@@ -133,6 +133,18 @@ def _difference(section: Section, found: Comparison, words: str) -> str:
         f"{found.first} is {words} {found.second}: {signed(found.difference, PRIMARY, 1)} points of Dice, {p_value(found.adjusted)}{against}; "
         f"higher in {cases} of {count(of_cases, 'case')}{by_seed}"
     )
+
+
+def _undecided(section: Section, rest: Sequence[Comparison]) -> list[str]:
+    """A sentence each where they are few, else one for all but those whose mean and ranks disagree."""
+    alone = [c for c in rest if len(rest) <= MOST_NAMES or _torn(c, section.alpha)]
+    sentences = [_difference(section, c, "not significantly different from") for c in alone]
+    if len(alone) == len(rest):
+        return sentences
+    others = [c for c in rest if c not in alone]
+    names = listed([f"{c.first} ({signed(c.difference, PRIMARY, 1)})" for c in others])
+    least = p_number(min(c.adjusted for c in others))
+    return [*sentences, f"not significantly different, in points of Dice: {names}; the least p is {least}"]
 
 
 def _torn(found: Comparison, alpha: float) -> bool:
