@@ -91,7 +91,7 @@ def rank_plot(section: Section, ranking: Ranking, name: str) -> Plot:
         text = f"{shorten(label, 34)}  {average:.2f}"
         axes.annotate(
             text,
-            (0, y + 0.32),
+            (0, y + 0.36),
             xycoords=("axes fraction", "data"),
             color=INK,
             size=FONT_SIZE,

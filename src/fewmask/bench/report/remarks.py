@@ -78,7 +78,7 @@ def _of_settings(section: Section) -> Iterator[str]:
         return
     parts = [f"{_named(labels, len(others))} in {_some(odd)}" for odd, labels in groups.items()]
     yield (
-        f"besides the method, more differs from {base}: {_some(parts, '; ', ' more groups')}. What the tests find there is not the "
+        f"not only the method differs from {base}: {_some(parts, '; ', ' more groups')}. What the tests find there is not the "
         "method’s alone; all settings stand under Protocol and shortcuts."
     )
 
