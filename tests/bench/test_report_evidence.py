@@ -152,7 +152,7 @@ class TestSettings:
         section = self.other(scored(), "cps", network={"norm": "group"}, inference={"largest_component": True})
         (told,) = of_section(section)
         assert (
-            "not only the method differs from supervised: cps in inference.largest_component (true, not false) and network.norm (group, not none). "
+            "not only the method differs from supervised: cps in inference.largest_component (true, not false) and network.norm (group, not the default). "
             in told
         )
         section = self.other(section, "half-cps", network={"norm": "group"}, inference={"largest_component": True})

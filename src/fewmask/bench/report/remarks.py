@@ -89,13 +89,15 @@ def _shared(section: Section, label: str) -> dict[str, str]:
     for run in section.runs[label]:
         for key, value in flatten(run.experiment.model_dump(mode="json")).items():
             if key.startswith(SHARED) and key not in ELSEWHERE:
-                found.setdefault(key, {})[_plain(value)] = None
+                found.setdefault(key, {})[_plain(key, value)] = None
     return {key: " or ".join(values) for key, values in found.items()}
 
 
-def _plain(value: Any) -> str:
-    """A setting as YAML has it."""
-    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+def _plain(key: str, value: Any) -> str:
+    """A setting as people say it."""
+    if value is None:  # a network's own choice
+        return "the default" if key.startswith("network.") else "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _some(parts: Sequence[str], between: str = ", ", more: str = " more") -> str:
