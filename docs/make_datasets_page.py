@@ -121,7 +121,7 @@ def cells(known: PublicDataset, protocol: Protocol, keys: list[str]) -> dict[str
         "metrics": ", ".join(f"`{metric}`" for metric in protocol.metrics),
         **{f"`{key}`": f"`{settings[key]}`" if key in settings else "" for key in keys},
         "shortcuts": ", ".join(f"`{name}`" for name in shortcuts) or "none",
-        "notes": " ".join(protocol.differs),
+        "notes": " ".join(protocol.notes),
     }
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from fewmask.bench.published import Paper, all_results, find_published, published_names, read_published
 from fewmask.config import validate
-from fewmask.data.protocols import find_protocol
+from fewmask.data.protocols import find_protocol, find_public, public_names
+from fewmask.data.protocols.shelf import read_list
 from fewmask.errors import ConfigError
 from fewmask.methods import METHODS
 
@@ -197,6 +198,16 @@ def test_tables_name_protocols_and_budgets_that_exist(name):
     assert len(whole) == len({dataset for dataset, _ in whole})  # labelled and unlabelled add up to one number
 
 
+def test_subsets_are_parts_of_the_test_cases():
+    subsets = {(result.table.dataset, result.table.subset) for result in all_results() if result.table.subset}
+    parts = {(name, subset): begin for name in public_names() for subset, begin in find_public(name).subsets.items()}
+    assert subsets == {*parts}
+    counts = {
+        subset: sum(case.startswith(begin) for case in read_list("polyp-test")) for (_, subset), begin in parts.items()
+    }
+    assert counts == {"Kvasir": 100, "CVC-ClinicDB": 62, "CVC-300": 60}
+
+
 def test_registered_methods_are_found_by_their_names():
     published = {result.method for result in all_results()}
     assert {"supervised", "ua-mt", "cps", "diff-cl", "uncertainty-dual-network"} <= published & {*METHODS}
@@ -234,6 +245,15 @@ def test_an_unknown_paper_is_told():
 
 
 ROW = {"source": "Table 1", "dataset": "la", "protocol": "la/paper", "share": "10%", "metrics": "dice jaccard"}
+
+
+@pytest.mark.parametrize("labels", [{"Table 1": {"B": "whole"}}, {"Table 2": {"A": "whole"}}])
+def test_labels_of_no_row_are_refused(labels):
+    table = ROW | {"rows": {"A": "81 70"}, "kind": "ablation", "method": "p"}
+    paper = {"name": "p", "title": "t", "cite": "c", "link": "l", "spread": "none", "own": "p", "tables": [table]}
+    assert validate(Paper, paper | {"labels": {"Table 1": {"A": "whole"}}}, "p.yaml").labels
+    with pytest.raises(ConfigError, match="of no rows of an ablation"):
+        validate(Paper, paper | {"labels": labels}, "p.yaml")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -12,13 +13,17 @@ from bench.fake_bench import dice_of, put_scores, write_bench
 from fewmask.bench.case_scores import Setting
 from fewmask.bench.report.content import BenchRun, read_bench
 from fewmask.bench.report.grids import comparison_grid, interval_grid, score_grid, setting_grid
+from fewmask.bench.report.markdown import to_report_markdown
+from fewmask.bench.report.page import to_html
 from fewmask.bench.report.records import csv_files
-from fewmask.bench.report.shown import _protocol
+from fewmask.bench.report.shown import _protocol, prepare
 from fewmask.bench.report.theirs import published_tables
 from fewmask.bench.report.verdict import overall, verdict
+from fewmask.bench.report.write import to_tex
 from fewmask.bench.statistics import compare
 from fewmask.bench.tables import signed
-from fewmask.config import MethodSection
+from fewmask.config import MethodSection, load_experiment
+from fewmask.data.protocols.shelf import protocol_settings
 from fewmask.errors import ConfigError, RunError
 from fewmask.run_folder import RunFolder
 from helpers import edit_json, write_dataset
@@ -237,6 +242,14 @@ def test_intervals_of_every_kind(section):
     assert grid.rows[1][-1].text == f"{100 * low:.1f} to {100 * high:.1f}"
 
 
+def as_method(runs, name, **settings):
+    """The same runs, of another method."""
+    method = MethodSection.model_validate({"name": name, **settings})
+    return tuple(
+        replace(run, experiment=run.experiment.model_copy(update={"method": method}), config="") for run in runs
+    )
+
+
 class TestPublished:
     @pytest.fixture
     def atrium(self, section):
@@ -281,6 +294,10 @@ class TestPublished:
         scores = {name: one.on_common_seeds("supervised", "half-cps") for name, one in lesions.scores.items()}
         (table,) = published_tables(replace(lesions, scores=scores))
         assert table.entries["half-cps"]["dice"].theirs.printed == "82.86±1.18" and "cps" not in table.entries
+        assert "half-cps is our only run of cps and stands in its row" in table.notes
+        runs = {**section.runs, "half-cps": as_method(section.runs["cps"], "cps", ce_weight=0.25)}
+        (table,) = published_tables(replace(lesions, scores=scores, runs=runs))
+        assert "half-cps is our only run of cps and stands in its row, with ce_weight=0.25" in table.notes
         assert published_tables(replace(section, setting=Setting("Somewhere", "", 7, 0, 133))) == []
 
     def test_without_a_protocol_the_name_of_the_data_tells(self, atrium):
@@ -305,5 +322,86 @@ class TestPublished:
         scores = {name: one.on_common_seeds("supervised", "cps") for name, one in atrium.scores.items()}
         tables = {table.title: table for table in published_tables(replace(atrium, runs=runs, scores=scores))}
         (title,) = [title for title in tables if "Table 4" in title]
+        assert not any("is the row" in note and "cps is" in note for note in tables[title].notes)
         assert tables[title].entries["cps"]["dice"].theirs.printed == "89.70±0.56"
         assert tables[title].entries["EFS"]["dice"].ours is None
+
+    def test_rows_of_an_ablation_by_the_labels_of_the_shipped_suite(self, atrium):
+        setting = replace(atrium.setting, labelled=4, validation=0, unlabelled=76)
+        runs = {
+            "cross": as_method(atrium.runs["supervised"], "diff-cl"),
+            "labels-only": as_method(atrium.runs["cps"], "diff-cl"),
+        }
+        scores = {
+            name: replace(one, values={"cross": one.values["supervised"], "labels-only": one.values["cps"]})
+            for name, one in atrium.scores.items()
+        }
+        tables = published_tables(replace(atrium, setting=setting, runs=runs, scores=scores))
+        (table,) = [table for table in tables if "Table 6" in table.title]
+        assert table.entries["cross"]["dice"].difference == pytest.approx(known("supervised").mean() - 0.8654)
+        assert table.entries["labels-only"]["dice"].theirs.printed == "84.81"
+        assert "labels-only is the row 'supervised'; cross is the row '+ cross pseudo-supervision'" in table.notes
+
+    def test_beside_a_table_of_some_test_images_stand_our_scores_of_these(self, section):
+        names = tuple(f"{source}_{number}" for source in ("clinicdb", "cvc300") for number in range(CASES))[: CASES + 4]
+        setting = Setting("Polyp", "polyp/paper", 145, 0, 1305)
+        scores = {
+            metric: replace(
+                one,
+                setting=setting,
+                cases=names,
+                values={label: np.concatenate([rows, rows[:, :4] / 2], axis=1) for label, rows in one.values.items()},
+            )
+            for metric, one in section.scores.items()
+        }
+        runs = {**section.runs, "cps": as_method(section.runs["cps"], "ua-mt")}
+        tables = published_tables(replace(section, setting=setting, scores=scores, runs=runs))
+        assert [table.title.split(",")[2] for table in tables] == [" CVC-300", " CVC-ClinicDB"]  # none of Kvasir
+        few, many = (table.entries["cps"]["dice"] for table in tables)
+        assert (few.theirs.printed, many.theirs.printed) == ("40.15", "74.51")
+        assert few.ours.mean == pytest.approx(known("cps")[:, :4].mean() / 2) and few.ours.cases == 4
+        assert many.ours.mean == pytest.approx(known("cps").mean()) and many.ours.cases == CASES
+        assert any("the paper on 60, by name 0 of them" in note for note in tables[0].notes)
+
+    def test_other_settings_than_the_papers_are_told(self, atrium):
+        plain = replace(atrium, setting=Setting("LeftAtrium", "", 8, 0, 72))
+        table = published_tables(plain)[0]
+        (fixed,) = [note for note in table.notes if note.startswith("ours differ from la/paper")]
+        assert "inference.stride unset, there [18, 18, 4]; preprocess.normalisation zscore, there none" in fixed
+        assert "sampling.patch_size" in fixed and "evaluation.unit" not in fixed
+        (size,) = [note for note in table.notes if note.startswith("ours differ from the shipped la-paper")]
+        assert "train.iterations 8, there 6000" in size and "network.name" not in size
+        settings = {**protocol_settings("la/paper"), "train": {"iterations": 6000}}
+        alike = {
+            label: tuple(
+                replace(run, experiment=load_experiment(changes={**settings, "method": {"name": run.method}}))
+                for run in runs
+            )
+            for label, runs in atrium.runs.items()
+        }
+        assert not any("ours differ" in note for note in published_tables(replace(plain, runs=alike))[0].notes)
+        alike["cps"] = atrium.runs["cps"]
+        notes = " / ".join(published_tables(replace(plain, runs=alike))[0].notes)
+        assert "inference.stride unset, there [18, 18, 4] (cps)" in notes
+
+    @pytest.mark.parametrize(("says", "recorded"), [(None, False), ([], True), (["reference-crop"], False)])
+    def test_shortcuts_that_nobody_recorded_are_not_denied(self, atrium, tmp_path, says, recorded):
+        """A split bears what ``dataset.json`` said when the run began: a shortcut that was added later is not in it."""
+        (tmp_path / "dataset.json").write_text(json.dumps({} if says is None else {"shortcuts": says}))
+        runs = {
+            label: tuple(replace(run, dataset={**run.dataset, "root": str(tmp_path)}) for run in found)
+            for label, found in atrium.runs.items()
+        }
+        plain = replace(atrium, setting=Setting("LeftAtrium", "", 8, 0, 72), runs=runs)
+        sentence = list(_protocol(plain))[-1]
+        assert (sentence == "No shortcuts taken") == recorded == (not sentence.startswith("Shortcuts: none recorded"))
+        notes = " / ".join(published_tables(plain)[0].notes)
+        assert ("ours do not: every scan" in notes) == recorded == ("nothing is recorded" not in notes)
+
+    def test_what_is_to_be_known_of_a_paper_is_said_once(self, bench, atrium):
+        report = prepare(replace(bench, sections=(atrium, atrium)), pictures=False)
+        citation, remark = "arXiv 2503.09408", "The text claims a gain of 3.54 in HD95"
+        for text in (to_html(report), to_report_markdown(report)[0], to_tex(report)):
+            assert text.count(citation) == text.count(remark) == 1
+            assert text.index(citation) < text.index(remark) < text.index("diff-cl, comparison, left atrium")
+            assert text.count("diff-cl, comparison, left atrium") == 2

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from fewmask.bench.case_scores import CaseScores, Setting
-from fewmask.bench.tables import beside, to_csv, to_latex, to_markdown
+from fewmask.bench.published import find_published
+from fewmask.bench.tables import beside, put_beside, to_csv, to_latex, to_markdown
+from fewmask.data.protocols.shelf import read_list
 from fewmask.errors import ConfigError
 
 CASES = tuple(f"case{number:02}" for number in range(20))
@@ -107,6 +109,42 @@ class TestNotes:
         assert "shortcuts that ours do not: every scan, test scans included, is cut around its reference" in notes
         assert "ours train on 6 labelled cases, the paper on 8" in notes
         assert "shortcuts taken" not in notes and "does not say what its ± is" in notes
+
+    @pytest.mark.parametrize("recorded", [True, False])
+    def test_what_is_not_recorded_is_not_denied(self, recorded):
+        """Whether scans are cut around the reference is known of nobody's data but by those who say so; that fewmask chooses no checkpoint
+        on the test set is known."""
+        plain = our(setting=replace(SETTING, protocol="", labelled=4, unlabelled=76), shortcuts=(), ua_mt=0.8)
+        results = find_published("la", None, 4, paper="diffusion-co-training")
+        notes = put_beside({"dice": plain}, results, recorded=recorded).notes
+        (denied,) = [note for note in notes if "shortcuts that ours do not" in note]
+        asked = [note for note in notes if "of which nothing is recorded for ours" in note]
+        assert "best on the test set" in denied and ("is cut around its reference" in denied) == recorded
+        assert "distances are in voxels" not in denied, "ours are, too"
+        assert [("cut around" in note, '"shortcuts": ["reference-crop"]' in note) for note in asked] == [
+            (True, True)
+        ] * (not recorded)
+        assert (
+            beside({"dice": plain}, "diffusion-co-training", "la", 4).notes
+            == put_beside({"dice": plain}, results, recorded=False).notes
+        )
+
+    @pytest.mark.parametrize("protocol", ["la/co-training", "la/honest", ""])
+    def test_what_is_said_of_our_version_of_a_protocol_is_said_of_runs_that_follow_it(self, protocol):
+        scores = our(setting=replace(SETTING, protocol=protocol, labelled=4, unlabelled=76), ua_mt=0.8)
+        notes = " / ".join(beside({"dice": scores}, "diffusion-co-training", "la", 4).notes)
+        assert "The paper's code pools all voxels of the test set" in notes
+        assert ("Labels are drawn by a seed" in notes) == (protocol == "la/co-training")
+
+    def test_other_cases_are_told(self):
+        listed = tuple(read_list("la-test"))
+        alike = {"dice": replace(our(ua_mt=0.8), cases=listed)}
+        assert not any("test case" in note for note in beside(alike, "diff-cl", "la", 8).notes)
+        few = replace(SETTING, unlabelled=40)
+        scores = CaseScores("dice", {"ua-mt": np.full((1, 12), 0.8)}, (*listed[:11], "other"), "voxel", None, few)
+        notes = beside({"dice": scores}, "diff-cl", "la", 8).notes
+        assert "ours are scored on 12 test cases, the paper on 20, by name 11 of them the same" in notes
+        assert "ours train on 40 unlabelled cases, the paper on 72" in notes
 
     def test_intervals_are_told_from_deviations(self):
         setting = replace(SETTING, protocol="la/co-training", labelled=4)

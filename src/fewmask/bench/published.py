@@ -119,6 +119,7 @@ class Paper(Section):
             ``undefined``.
         own: our name of the method that the paper is about; its row is called like it or ``Ours``.
         remarks: what one should know before comparing.
+        labels: by the ablations' sources and rows, what the shipped suite that runs them calls the rows.
         tables: in the paper's order.
     """
 
@@ -129,7 +130,16 @@ class Paper(Section):
     spread: Literal["none", "ci90", "undefined"]
     own: str
     remarks: tuple[str, ...] = ()
+    labels: dict[str, dict[str, str]] = Field(default_factory=dict)
     tables: tuple[Table, ...]
+
+    @model_validator(mode="after")
+    def _labels_are_of_rows(self) -> Self:
+        for source, labels in self.labels.items():
+            tables = [table for table in self.tables if table.source == source and table.kind == "ablation"]
+            if not tables or any(set(labels) - set(table.rows) for table in tables):
+                raise ValueError(f"the labels of {source!r} are of no rows of an ablation")
+        return self
 
 
 @dataclass(frozen=True)
@@ -166,6 +176,11 @@ class Result:
     row: str
     method: str
     figures: dict[str, Figure]
+
+    @property
+    def label(self) -> str | None:
+        """What the shipped suite of an ablation calls the row; None where none runs it."""
+        return self.paper.labels.get(self.table.source, {}).get(self.row)
 
 
 def published_names() -> list[str]:

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 from fewmask.bench import grid
 from fewmask.bench.case_scores import CaseScores
+from fewmask.bench.differences import differences
 from fewmask.bench.grid import Cell, Grid
-from fewmask.bench.published import Doubt, Figure, Result, Table, find_published, read_published
+from fewmask.bench.published import Doubt, Figure, Paper, Result, Table, find_published, read_published
 from fewmask.bench.statistics import Summary, may_be_bold, summarise
-from fewmask.data.protocols import find_protocol
-from fewmask.data.protocols.shortcuts import SENTENCES, stamp
 from fewmask.errors import ConfigError
-from fewmask.metrics.score import DISTANCES, EXTRAS
+from fewmask.metrics.score import DISTANCES
 from fewmask.metrics.words import is_share, metric_title, number
 from fewmask.words import count
 
@@ -59,12 +58,14 @@ class SideBySide:
     """A table of a paper with ours beside it.
 
     Attributes:
+        paper: whose table it is.
         title: which table, data set and number of labels.
         metrics: the columns.
         entries: method to metric to both sides; the paper's methods first.
         notes: what a reader must know, one sentence each, without the full stop.
     """
 
+    paper: Paper
     title: str
     metrics: tuple[str, ...]
     entries: Mapping[str, Mapping[str, Entry]]
@@ -108,6 +109,9 @@ def put_beside(
     *,
     names: Mapping[str, str] | None = None,
     protocol: str | None = None,
+    recorded: bool | None = None,
+    remarks: Sequence[str] = (),
+    heading: str = "",
     alpha: float = 0.05,
 ) -> SideBySide:
     """`beside` for the rows of one table.
@@ -117,16 +121,19 @@ def put_beside(
         results: of one table.
         names: our methods by the table's rows, where they are called otherwise than `Result.method`.
         protocol: of our runs; None: as their splits say.
+        recorded: whether it is known which shortcuts our data take; None: where a protocol or a shortcut says so.
+        remarks: more notes.
+        heading: of our runs, for the title.
         alpha: level of the tests that bold figures pass.
 
     Raises:
         ConfigError: the table shares no metric with ours.
     """
-    table, paper = results[0].table, results[0].paper.name
+    table, paper = results[0].table, results[0].paper
     metrics = tuple(metric for metric in table.metrics if metric in ours)
     if not metrics:
         raise ConfigError(
-            f"{paper}: prints {', '.join(table.metrics)}, of which nothing was scored here; give one of them"
+            f"{paper.name}: prints {', '.join(table.metrics)}, of which nothing was scored here; give one of them"
         )
     theirs = {(names or {}).get(result.row, result.method): result for result in results}
     methods = dict.fromkeys((*theirs, *(name for metric in metrics for name in ours[metric].methods)))
@@ -137,9 +144,19 @@ def put_beside(
     }
     subset = f", {table.subset}" if table.subset else ""
     amount = f"{table.labelled} labelled ({table.share})" if table.labelled else f"{table.share} labelled"
-    title = f"{paper}, {table.source}: {table.dataset}{subset}, {amount}"
-    notes = (*_notes(ours[metrics[0]], table, paper, protocol, alpha), *_doubts(theirs, metrics))
-    return SideBySide(title, metrics, entries, notes)
+    title = f"{paper.name}, {table.source}: {table.dataset}{subset}, {amount}" + (
+        f"; ours: {heading}" if heading else ""
+    )
+    scores = ours[metrics[0]]
+    follows = protocol or (scores.setting.protocol if scores.setting else "")
+    known = bool(follows or scores.shortcuts) if recorded is None else recorded
+    notes = (
+        *_meaning(scores, paper, alpha),
+        *differences(scores, table, follows, known),
+        *remarks,
+        *_doubts(theirs, metrics),
+    )
+    return SideBySide(paper, title, metrics, entries, notes)
 
 
 def _which(tables: list[Table], paper: str, dataset: str, labelled: int | str) -> str:
@@ -164,33 +181,14 @@ def _entry(scores: CaseScores, metric: str, method: str, result: Result | None, 
     )
 
 
-def _notes(scores: CaseScores, table: Table, paper: str, protocol: str | None, alpha: float) -> list[str]:
-    """What both sides mean and where they part."""
-    known, theirs = find_protocol(table.protocol)
-    ours = protocol or (scores.setting.protocol if scores.setting else "")
-    shortcuts = {*theirs.shortcuts, *known.lists[theirs.lists].shortcuts}
-    more = [SENTENCES[name] for name in SENTENCES if name in shortcuts - {*scores.shortcuts}]
+def _meaning(scores: CaseScores, paper: Paper, alpha: float) -> tuple[str, str]:
+    """What both sides' figures are."""
     counts = [len(values) for values in scores.values.values()]
     seeds = count(max(counts), "seed") if min(counts) == max(counts) else f"{min(counts)} to {max(counts)} seeds"
-    notes = [
-        f"ours: mean ± standard deviation over {seeds}, {count(len(scores.cases), 'case')}; {SPREADS[read_published(paper).spread]}",
+    return (
+        f"ours: mean ± standard deviation over {seeds}, {count(len(scores.cases), 'case')}; {SPREADS[paper.spread]}",
         f"bold: significantly better than all that is not bold (Wilcoxon over cases, Holm, {alpha:g}), among ours alone",
-    ]
-    if ours != table.protocol:
-        notes.append(
-            f"ours follow {ours or 'no protocol'}, the paper {table.protocol}: differences are no measure of the methods"
-        )
-    if scores.setting and table.labelled not in (None, scores.setting.labelled):
-        notes.append(f"ours train on {scores.setting.labelled} labelled cases, the paper on {table.labelled}")
-    if scores.unit != "voxel" and {*table.metrics} & {*DISTANCES}:
-        notes.append(f"the paper's distances are in voxels, ours in {scores.unit}")
-    if {*table.metrics} & {*EXTRAS}:
-        notes.append("the row-set distance grows with the picture, 224 x 224 in the paper, so no difference is given")
-    if more:
-        notes.append(f"the paper's figures take shortcuts that ours do not: {'; '.join(more)}")
-    if text := stamp(scores.shortcuts):
-        notes.append(text)
-    return [*notes, *(sentence.rstrip(".") for sentence in theirs.differs)]
+    )
 
 
 def _doubts(theirs: Mapping[str, Result], metrics: tuple[str, ...]) -> list[str]:

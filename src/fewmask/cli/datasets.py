@@ -113,6 +113,6 @@ def _protocol(known: PublicDataset, name: str, protocol: Protocol) -> Iterator[s
     for shortcut in (*protocol.shortcuts, *known.lists[protocol.lists].shortcuts):
         never = " (published so; fewmask does not do it)" if shortcut in NEVER_TAKEN else ""
         yield f"  shortcut: {SENTENCES[shortcut]}{never}"
-    for sentence in protocol.differs:
+    for sentence in protocol.notes:
         yield f"  note: {sentence}"
     yield f"  fewmask split DATASET --protocol {known.name}/{name} --labelled {protocol.labelled[0]}"

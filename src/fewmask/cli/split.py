@@ -118,7 +118,7 @@ def tell_protocol(protocol: str, made: Split) -> None:
 
     if text := stamp(made.shortcuts):
         say(text)
-    for sentence in find_protocol(protocol)[1].differs:
+    for sentence in find_protocol(protocol)[1].notes:
         say(f"note: {sentence}")
 
 

@@ -62,6 +62,14 @@ def test_honest_protocol_takes_no_shortcut(name):
     assert known.dims == 2 or load_experiment(changes=known.settings_of(honest)).evaluation.unit == "mm"
 
 
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_what_is_said_of_a_paper_is_not_said_of_our_runs_alone(name):
+    """`differs` stands under the runs that follow a protocol; what is true of the published figures stands beside all runs."""
+    protocol = find_protocol(name)[1]
+    assert not [sentence for sentence in protocol.differs if "paper" in sentence]
+    assert protocol.notes == (*protocol.published, *protocol.differs)
+
+
 def broken(**changes):
     values = find_public("la").model_dump(mode="json")
     return merge(values, changes)

@@ -18,7 +18,7 @@ from fewmask.bench.report.shown import (
     Report,
     Shown,
 )
-from fewmask.bench.tables import as_grid
+from fewmask.bench.report.theirs import OfPaper
 from fewmask.report.pictures import error_legend, error_step
 from fewmask.report.svg import standalone
 from fewmask.words import count
@@ -59,7 +59,7 @@ def to_report_markdown(report: Report) -> tuple[str, dict[str, bytes]]:
             report.sections,
         ),
         *_pictures(report.sections, files),
-        *_theirs(report.sections),
+        *_theirs(report.papers),
         *_protocol(report),
     ]
     return without_folders("\n\n".join(block.strip("\n") for block in blocks) + "\n"), files
@@ -159,11 +159,14 @@ def _pictures(sections: Sequence[Shown], files: dict[str, bytes]) -> Iterator[st
         yield f"Upper pictures: the reference white, the prediction coloured. Lower ones: the predicted border, from blue to red: {legend}."
 
 
-def _theirs(sections: Sequence[Shown]) -> Iterator[str]:
-    grids = [as_grid(table) for part in sections for table in part.theirs]
-    if grids:
+def _theirs(papers: Sequence[OfPaper]) -> Iterator[str]:
+    if papers:
         yield "## Published figures beside ours"
-        yield from (to_markdown(grid) for grid in grids)
+    for paper in papers:
+        yield f"### {escape_markdown(paper.name)}"
+        yield f"{escape_markdown(paper.source)}."
+        yield _bullets(paper.remarks)
+        yield from (to_markdown(grid, 4) for grid in paper.grids)
 
 
 def _protocol(report: Report) -> Iterator[str]:

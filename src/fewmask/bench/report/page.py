@@ -6,7 +6,6 @@ from datetime import datetime
 
 from fewmask.bench.report.content import Bench
 from fewmask.bench.report.shown import ABOUT_CASES, ABOUT_COST, ABOUT_EFFICIENCY, ABOUT_RANKS, ABOUT_TESTS, Report
-from fewmask.bench.tables import as_grid
 from fewmask.metrics.words import metric_title
 from fewmask.report.curves import AT_ONCE
 from fewmask.report.html import template
@@ -27,7 +26,6 @@ def to_html(report: Report) -> str:
         definitions=definitions(bench),
         pictures={part.name: draw_cases(part.views, f"{part.name}-scan") for part in report.sections},
         scales={part.name: error_legend(part.views) for part in report.sections},
-        theirs=[as_grid(table) for part in report.sections for table in part.theirs],
         at_once=AT_ONCE,
         about={
             "tests": ABOUT_TESTS,

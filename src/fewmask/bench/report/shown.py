@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from fewmask.bench.differences import TO_RECORD
 from fewmask.bench.grid import Grid
 from fewmask.bench.ranks import FEWEST_BLOCKS
 from fewmask.bench.report import grids
 from fewmask.bench.report.content import PRIMARY, Bench, Section
 from fewmask.bench.report.cost import cost_plot
 from fewmask.bench.report.figures import Plot, case_plot, efficiency_plot, rank_plot
-from fewmask.bench.report.theirs import published_tables
+from fewmask.bench.report.theirs import OfPaper, by_paper, published_tables, records_shortcuts
 from fewmask.bench.report.verdict import Verdict, overall, verdict
 from fewmask.bench.tables import SideBySide
 from fewmask.data.protocols.shortcuts import stamp
@@ -80,6 +81,11 @@ class Report:
     efficiency: list[Plot]
     problems: list[str]
     suite: str | None
+
+    @property
+    def papers(self) -> list[OfPaper]:
+        """The published tables of all settings."""
+        return by_paper(table for part in self.sections for table in part.theirs)
 
 
 def prepare(bench: Bench, suite: str | None = None, pictures: bool = True) -> Report:
@@ -193,7 +199,8 @@ def _protocol(section: Section) -> Iterator[str]:
         if section.scores[PRIMARY].unit == "voxel"
         else "Distances are in mm"
     )
-    yield stamp(section.scores[PRIMARY].shortcuts) or "No shortcuts taken"
+    nothing = "No shortcuts taken" if records_shortcuts(section) else f"Shortcuts: none recorded. {TO_RECORD}"
+    yield stamp(section.scores[PRIMARY].shortcuts) or nothing
 
 
 def _each(section: Section, what: Callable[[Run], object]) -> str:

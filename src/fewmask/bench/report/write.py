@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from fewmask.bench.grid import to_latex
+from fewmask.bench.grid import escape_latex, to_latex
 from fewmask.bench.report.content import BenchRun, read_bench
 from fewmask.bench.report.find import runs_below, runs_of_suite
 from fewmask.bench.report.markdown import FOLDER, to_report_markdown
@@ -15,7 +15,7 @@ from fewmask.bench.report.records import csv_files
 from fewmask.bench.report.shown import Report, prepare
 from fewmask.bench.suite import REPORT
 from fewmask.bench.suite_files import KEPT, open_suite, to_yaml, with_known_folders
-from fewmask.bench.tables import as_grid, to_csv
+from fewmask.bench.tables import to_csv
 from fewmask.errors import RunError
 from fewmask.files import replacing, write_text
 
@@ -134,8 +134,11 @@ def to_tex(report: Report) -> str:
     grids = [
         grid for part in report.sections for grid in (part.scores, part.tests, part.classes, part.intervals) if grid
     ]
-    grids += [as_grid(table) for part in report.sections for table in part.theirs]
-    return "% needs \\usepackage{booktabs}\n" + "\n".join(to_latex(grid) for grid in grids)
+    parts = [to_latex(grid) for grid in grids]
+    for paper in report.papers:
+        about = " ".join(f"{escape_latex(sentence)}." for sentence in (paper.source, *paper.remarks))
+        parts += [f"\\paragraph{{{escape_latex(paper.name)}}} {about}\n", *map(to_latex, paper.grids)]
+    return "% needs \\usepackage{booktabs}\n" + "\n".join(parts)
 
 
 def _published_csv(report: Report) -> dict[str, str]:

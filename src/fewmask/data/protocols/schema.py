@@ -70,7 +70,8 @@ class Protocol(Section):
         selection: which checkpoint was published.
         metrics: fewmask's names for what was published.
         shortcuts: what makes the figures better than they would be in use.
-        differs: where a run of fewmask under this protocol is not what was published, and what else to know.
+        published: what to know of the published figures, whatever stands beside them.
+        differs: where a run of fewmask under this protocol is not what was published, and what else to know of such a run.
         settings: on top of the data set's.
     """
 
@@ -83,8 +84,14 @@ class Protocol(Section):
     selection: Literal["last", "best-on-validation", "best-on-test"] = "last"
     metrics: Texts
     shortcuts: Shortcuts = ()
+    published: Texts = ()
     differs: Texts = ()
     settings: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def notes(self) -> Texts:
+        """All that is to be told of a run under this protocol."""
+        return (*self.published, *self.differs)
 
     @model_validator(mode="after")
     def _shortcuts_are_told(self) -> Self:
@@ -120,6 +127,7 @@ class PublicDataset(Section):
         remarks: what one should know of the data.
         settings: the part of a config that all protocols share.
         lists: by name.
+        subsets: parts of the test cases that papers score by themselves: name, and the regular expression that begins their ids.
         protocols: by name; ``paper`` and ``honest`` at least.
     """
 
@@ -138,6 +146,7 @@ class PublicDataset(Section):
     remarks: Texts = ()
     settings: dict[str, Any]
     lists: dict[str, Lists]
+    subsets: dict[str, str] = Field(default_factory=dict)
     protocols: dict[str, Protocol]
 
     @model_validator(mode="after")
