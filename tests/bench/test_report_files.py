@@ -193,7 +193,7 @@ def test_runs_that_lack_a_metric_are_left_out(write_suite, tmp_path, blobs):
     [
         ("fewmask train /data/My_Set --output=/x/y/z/", "fewmask train My_Set --output=z"),
         ("then 'C:\\Users\\me\\set' now, [/a/b.yaml] (/c/d.yaml)", "then 'set' now, [b.yaml] (d.yaml)"),
-        ("la/paper, and/or <br><sub>x</sub> https://a.b/c ../up ~/home", None),
+        ("la/paper, and/or <br><sub>x</sub> https://a.b/c ../up ~/home sqrt((n - 1)/n)", None),
     ],
 )
 def test_absolute_paths_are_cut(text, told):

@@ -24,8 +24,8 @@ from fewmask.report.svg import standalone
 from fewmask.words import count
 
 FOLDER = "figures"
-ABSOLUTE = re.compile(r"(?<![\w.~:<>/\\-])(?:[A-Za-z]:)?[\\/](?=[\w.~])[^\s'\"`,;:()<>|]*")
-"""A path from the root of a file system, not a part of a relative one, of an address or of a tag."""
+ABSOLUTE = re.compile(r"(?<![\w.~:<>/\\)-])(?:[A-Za-z]:)?[\\/](?=[\w.~])[^\s'\"`,;:()<>|]*")
+"""A path from the root of a file system, not a part of a relative one, of an address, of a tag or of a formula."""
 
 
 def to_report_markdown(report: Report) -> tuple[str, dict[str, bytes]]:
