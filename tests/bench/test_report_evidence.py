@@ -60,8 +60,9 @@ class TestSeeds:
     def test_methods_without_a_common_seed_are_not_compared(self, scored):
         assert verdict(scored()).headline.startswith("cps (+")
         section = scored(APART)
-        assert verdict(section).headline == "No method differs significantly from supervised."
-        assert verdict(section).details[-1] == "cps is not compared with supervised: they have no seed in common"
+        told = "No method differs significantly from supervised. Not compared with it: cps."
+        assert verdict(section).headline == told
+        assert verdict(section).details[-1] == "no seed in common with supervised: cps"
         assert "Holm-corrected for 1 comparison," in verdict(section).evidence
         row = next(row for row in comparison_grid(section).rows if row[0].text == "cps")
         assert [cell.text for cell in row[1:]] == ["–"] * 3 and row[1].small == "no common seed"

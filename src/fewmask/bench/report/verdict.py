@@ -95,13 +95,11 @@ def _against(section: Section, baseline: str) -> Verdict:
         *(_difference(section, c, "better than") for c in _sorted(better)),
         *(_difference(section, c, "worse than") for c in _sorted(worse)),
         *_undecided(section, _sorted(rest)),
-        *(
-            f"{label} is not compared with {baseline}: they have no seed in common"
-            for label in section.others
-            if label not in winners
-        ),
     ]
     headline = _headline(section, better, worse, len(found))
+    if strangers := [label for label in section.others if label not in winners]:
+        headline += f" Not compared with it: {_some(strangers, len(section.others))}."
+        details.append(f"no seed in common with {baseline}: {listed(strangers)}")
     return Verdict(section.heading, headline, tuple(details), _evidence(section, len(found)))
 
 
