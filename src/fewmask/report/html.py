@@ -23,7 +23,7 @@ from fewmask.report.pictures import draw_cases, error_legend
 from fewmask.report.remarks import remarks
 from fewmask.report.svg import COLOURS, run_kind
 from fewmask.report.tables import case_rows, common_unit, comparable, score_groups, shown_metrics
-from fewmask.words import count, duration
+from fewmask.words import count, duration, listed
 
 HEADLINE = ("dice", "hd95")
 PLOTTED = ("dice", "hd95", "asd")
@@ -119,18 +119,17 @@ def _key(what: str, index: int) -> Markup:
 def _title(runs: Sequence[Run]) -> str:
     methods = list(dict.fromkeys(run.method for run in runs))
     sets = list(dict.fromkeys(str(run.dataset["name"]) for run in runs))
-    listed = " and ".join(", ".join(methods).rsplit(", ", 1))
-    return f"{listed} on {', '.join(sets)}"
+    return f"{listed(methods)} on {', '.join(sets)}"
 
 
 def _subtitle(runs: Sequence[Run]) -> str:
     first = runs[0]
     names = list(dict.fromkeys(name for run in runs for name in run.dataset["class_names"][1:]))
-    listed = ", ".join(names[:MOST_CLASSES]) + (
+    classes = ", ".join(names[:MOST_CLASSES]) + (
         f" and {len(names) - MOST_CLASSES} more" if len(names) > MOST_CLASSES else ""
     )
     channels = ", ".join(first.dataset["channel_names"])
-    return f"{first.task.spatial_dims}D segmentation of {listed} in {channels}"
+    return f"{first.task.spatial_dims}D segmentation of {classes} in {channels}"
 
 
 def _tile(run: Run) -> dict[str, Any]:

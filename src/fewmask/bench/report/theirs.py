@@ -59,12 +59,13 @@ def published_tables(section: Section) -> list[SideBySide]:
 
     Beside a table of some of the test cases stand our scores of these. Tables that share no method, or no metric, are left out.
     """
+    recorded = records_shortcuts(section)
     return [
         put_beside(
             scores,
             results,
             names=names,
-            recorded=records_shortcuts(section),
+            recorded=recorded,
             remarks=(*departures(section, results[0].table), *_renamed(section, results)),
             alpha=section.alpha,
             heading=section.heading,
