@@ -84,6 +84,16 @@ def test_every_point_of_cost_has_its_name_and_a_marker_of_its_kind(bench):
     assert len(shapes) == 20 and ["C" in shape for shape in shapes] == [True] * COLOURS + [False] * 8
 
 
+def test_cost_has_bars_for_a_few_methods_only(bench):
+    for count, bars in ((8, 8), (9, 0)):
+        section = renamed(bench, count)
+        dice = section.scores["dice"]
+        twice = {name: np.concatenate([values, values - 0.1]) for name, values in dice.values.items()}
+        scores = {"dice": replace(dice, values=twice, seeds=dict.fromkeys(twice, (0, 1)))}
+        plot = cost_plot(replace(section, scores=scores), "dice", "cost")
+        assert len(re.findall(r'<g id="cost-LineCollection_\d+">', plot.figure)) == bars
+
+
 def test_dashes_and_markers_of_a_page_are_those_of_its_plots():
     found = template("report.html").environment.globals
     assert 'class="swatch on-0 kind-0"' in found["swatch"](0)

@@ -19,10 +19,14 @@ EM = 0.6  # mean width of a letter, of its height
 MARGINS = (38.0, 42.0, 8.0, 8.0)
 ROOM = 24.0  # points of height per method; names need them
 FAR = 12.0  # a name that is farther from its point has a line to it
+MOST_BARS = 8  # with more methods, bars would hide the points
 
 
 def cost_plot(section: Section, metric: str, name: str) -> Plot | None:
-    """The mean score over the mean time of a training, bars of one deviation over seeds; None where no time was logged."""
+    """The mean score over the mean time of a training; None where no time was logged.
+
+    Up to eight methods have bars of one deviation over seeds.
+    """
     minutes = {
         label: float(np.mean(seconds)) / 60
         for label in section.labels
@@ -33,18 +37,24 @@ def cost_plot(section: Section, metric: str, name: str) -> Plot | None:
     scale = 100 if is_share(metric) else 1
     scores = {label: scale * section.scores[metric].by_seed(label) for label in minutes}
     indices = {label: section.runs[label][0].index for label in minutes}
+    spreads = {label: _spread(values) if len(minutes) <= MOST_BARS else 0.0 for label, values in scores.items()}
     figure, axes = new_axes(WIDTH, max(236.0, 90 + ROOM * len(minutes)), MARGINS)
     for label, values in scores.items():
-        spread = values.std(ddof=1) if len(values) > 1 else 0.0
         place, colour = (minutes[label], values.mean()), run_colour(indices[label])
-        axes.errorbar(*place, yerr=spread or None, color=colour, alpha=0.6, linewidth=1.2, capsize=3, zorder=2)
+        axes.errorbar(*place, yerr=spreads[label] or None, color=colour, alpha=0.6, linewidth=1.2, capsize=3, zorder=2)
         marker = run_marker(indices[label])
         size = 36 if marker == "D" else 54
         axes.scatter(*place, s=size, marker=marker, color=colour, edgecolor=PAPER, linewidth=1, zorder=3)
     _finish(axes, list(minutes.values()))
-    _name(figure, axes, {label: (minutes[label], values) for label, values in scores.items()}, indices)
+    points = {label: (minutes[label], float(values.mean()), spreads[label]) for label, values in scores.items()}
+    _name(figure, axes, points, indices)
     title = f"{metric_title(metric, section.scores[metric].unit)}, by time of training"
     return Plot(name, title, to_markup(figure, name, f"{section.heading}: {title}"))
+
+
+def _spread(values: Any) -> float:
+    """The standard deviation over seeds; 0 for one seed."""
+    return float(values.std(ddof=1)) if len(values) > 1 else 0.0
 
 
 def _finish(axes: Any, minutes: Sequence[float]) -> None:
@@ -71,17 +81,17 @@ def _few_log_ticks(axes: Any, values: Sequence[float]) -> None:
     axes.minorticks_off()
 
 
-def _name(figure: Any, axes: Any, values: Mapping[str, tuple[float, Any]], indices: Mapping[str, int]) -> None:
-    """Write the labels beside their points; where a label had to go farther, a line in the point's colour leads to it."""
+def _name(figure: Any, axes: Any, values: Mapping[str, tuple[float, float, float]], indices: Mapping[str, int]) -> None:
+    """Write the labels beside their points (minutes, mean, spread); a line in the point's colour leads to one that had to go farther."""
     from matplotlib.lines import Line2D
 
     width, height = figure.get_size_inches() * 72
-    points = [axes.transData.transform((minutes, seeds.mean())) for minutes, seeds in values.values()]
+    points = [axes.transData.transform((minutes, mean)) for minutes, mean, _ in values.values()]
     texts = [shorten(label, 34) for label in values]
     sizes = [(EM * SIZE * len(text), 1.15 * SIZE) for text in texts]
     inside = axes.get_window_extent()
     area = (inside.x0 + 2, inside.y0 + 2, width - 3, inside.y1)
-    bars = [_bar(axes, minutes, seeds) for minutes, seeds in values.values() if len(seeds) > 1]
+    bars = [_bar(axes, *point) for point in values.values() if point[2]]
     centres = place_labels(points, sizes, area, bars)
     for label, text, point, (x, y), size in zip(values, texts, points, centres, sizes, strict=True):
         box = (x - size[0] / 2, y - size[1] / 2, x + size[0] / 2, y + size[1] / 2)
@@ -97,8 +107,7 @@ def _name(figure: Any, axes: Any, values: Mapping[str, tuple[float, Any]], indic
         figure.text(at / width, y / height, text, color=INK, size=SIZE, ha=side, va="center_baseline", parse_math=False)
 
 
-def _bar(axes: Any, minutes: float, seeds: Any) -> tuple[float, float, float, float]:
+def _bar(axes: Any, minutes: float, mean: float, spread: float) -> tuple[float, float, float, float]:
     """The box that the bar of a point takes."""
-    mean, spread = seeds.mean(), seeds.std(ddof=1)
     (left, low), (right, high) = axes.transData.transform([(minutes, mean - spread), (minutes, mean + spread)])
     return left - 3, low, right + 3, high

@@ -163,8 +163,8 @@ ABOUT_EFFICIENCY = (
     "logarithmic."
 )
 ABOUT_COST = (
-    "Time of the training as the runs logged it, mean over seeds, so it holds for the machine at hand and what else it did. Bars: one "
-    "standard deviation over seeds."
+    "Time of the training as the runs logged it, mean over seeds, so it holds for the machine at hand and what else it did. Bars, "
+    "where methods are few enough: one standard deviation over seeds."
 )
 
 
