@@ -123,3 +123,12 @@ def test_names_cover_neither_each_other_nor_the_points():
         for other in boxes[:number]:
             assert min(box[2], other[2]) <= max(box[0], other[0]) or min(box[3], other[3]) <= max(box[1], other[1])
         assert not any(box[0] < x < box[2] and box[1] < y < box[3] for x, y in points)
+
+
+def test_a_name_is_nearest_to_its_own_point():
+    points = np.array([(80, 260), (249, 117), (270, 74), (141, 96), (168, 251), (115, 72)], float)
+    centres = np.array(place_labels(points, [(60.0, 12.0)] * 6, (0, 0, 360, 360)))
+    half = np.array((30.0, 6.0))
+    for number, centre in enumerate(centres):
+        ends = np.clip(points, centre - half, centre + half)
+        assert np.linalg.norm(ends - points, axis=1).argmin() == number

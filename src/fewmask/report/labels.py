@@ -15,12 +15,11 @@ REACHES = (8.0, 13.0, 20.0, 28.0, 38.0, 50.0, 64.0, 80.0, 100.0)  # from the poi
 DIRECTIONS = 24
 SWEEPS = 5
 STEPS = 12  # samples of the line from a point to its name
-COVERED, MARKED, BARRED = (
-    30.0,
-    16.0,
-    2.0,
-)  # prices: a name on a name, on a point, on another obstacle; a point of distance costs 1
+# prices: a name on a name, on a point, on another obstacle; a point of distance costs 1
+COVERED, MARKED, BARRED = 30.0, 16.0, 2.0
 CROSSED = 12.0  # a line through a name or a point
+# by how much a name's own point is not APART nearer than any other; where it is far, a line tells whose it is
+MISTAKEN, APART = 2.0, 4.0
 
 
 def place_labels(
@@ -77,12 +76,15 @@ def _prices(tried: Floats, point: Floats, others: Floats, marks: Floats, bars: F
     others = others[~np.isnan(others[:, 0])]
     along = point + np.linspace(0, 1, STEPS)[1:, None] * (ends - point)[:, None]  # (n, steps, 2)
     elsewhere = marks[~((marks[:, :2] <= point) & (point <= marks[:, 2:])).all(axis=1)]
+    strangers = (elsewhere[:, None, :2] + elsewhere[:, None, 2:]) / 2
+    strange = np.linalg.norm(nearest(tried, strangers) - strangers, axis=2)  # (others, n)
     prices: Floats = (
         away
         + COVERED * _overlap(tried, others)
         + MARKED * _overlap(tried, marks)
         + BARRED * _overlap(tried, bars)
         + CROSSED * (_inside(along, others) + _inside(along, elsewhere))
+        + MISTAKEN * np.clip(away + APART - strange, 0, 2 * APART).max(axis=0, initial=0)
     )
     return prices
 
