@@ -138,8 +138,8 @@ def summarise(scores: CaseScores, method: str, level: float = 0.95, how: How = "
     interval, fewest = (bootstrap_interval, FEWEST_FOR_BOOTSTRAP) if how == "bootstrap" else (t_interval, 2)
     return Summary(
         mean=float(seeds.mean()),
-        std_seeds=_std(seeds),
-        std_cases=_std(cases),
+        std_seeds=deviation(seeds),
+        std_cases=deviation(cases),
         seeds=len(seeds),
         cases=len(cases),
         absent=len(all_cases) - len(cases),
@@ -148,7 +148,8 @@ def summarise(scores: CaseScores, method: str, level: float = 0.95, how: How = "
     )
 
 
-def _std(values: Floats) -> float | None:
+def deviation(values: Floats) -> float | None:
+    """The standard deviation of a sample; None for a single value."""
     return float(values.std(ddof=1)) if len(values) > 1 else None
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from fewmask.bench.report.content import Section
 from fewmask.bench.report.figures import Plot
+from fewmask.bench.statistics import deviation
 from fewmask.metrics.words import is_share, metric_title
 from fewmask.report.figures import WIDTH, shorten, thousands
 from fewmask.report.labels import nearest, place_labels
@@ -37,7 +38,7 @@ def cost_plot(section: Section, metric: str, name: str) -> Plot | None:
     scale = 100 if is_share(metric) else 1
     scores = {label: scale * section.scores[metric].by_seed(label) for label in minutes}
     indices = {label: section.runs[label][0].index for label in minutes}
-    spreads = {label: _spread(values) if len(minutes) <= MOST_BARS else 0.0 for label, values in scores.items()}
+    spreads = {label: deviation(values) if len(minutes) <= MOST_BARS else None for label, values in scores.items()}
     figure, axes = new_axes(WIDTH, max(236.0, 90 + ROOM * len(minutes)), MARGINS)
     for label, values in scores.items():
         place, colour = (minutes[label], values.mean()), run_colour(indices[label])
@@ -46,15 +47,10 @@ def cost_plot(section: Section, metric: str, name: str) -> Plot | None:
         size = 36 if marker == "D" else 54
         axes.scatter(*place, s=size, marker=marker, color=colour, edgecolor=PAPER, linewidth=1, zorder=3)
     _finish(axes, list(minutes.values()))
-    points = {label: (minutes[label], float(values.mean()), spreads[label]) for label, values in scores.items()}
+    points = {label: (minutes[label], float(values.mean()), spreads[label] or 0.0) for label, values in scores.items()}
     _name(figure, axes, points, indices)
     title = f"{metric_title(metric, section.scores[metric].unit)}, by time of training"
     return Plot(name, title, to_markup(figure, name, f"{section.heading}: {title}"))
-
-
-def _spread(values: Any) -> float:
-    """The standard deviation over seeds; 0 for one seed."""
-    return float(values.std(ddof=1)) if len(values) > 1 else 0.0
 
 
 def _finish(axes: Any, minutes: Sequence[float]) -> None:

@@ -13,6 +13,7 @@ from scipy import stats
 from fewmask.bench.case_scores import CaseScores
 from fewmask.bench.ranks import Ranking
 from fewmask.bench.report.content import PRIMARY, Section
+from fewmask.bench.statistics import deviation
 from fewmask.metrics.words import is_share, metric_title
 from fewmask.report.figures import WIDTH, Dots, dot_plot, shorten
 from fewmask.report.svg import (
@@ -216,7 +217,7 @@ def _draw_line(axes: Any, sections: Sequence[Section], label: str, metric: str, 
     places = [section.setting.labelled for section in sections]
     seeds = [scale * section.scores[metric].by_seed(label) for section in sections]
     means = np.array([values.mean() for values in seeds])
-    spreads = np.array([values.std(ddof=1) if len(values) > 1 else 0.0 for values in seeds])
+    spreads = np.array([deviation(values) or 0.0 for values in seeds])
     axes.fill_between(places, means - spreads, means + spreads, color=colour, alpha=0.14, linewidth=0)
     axes.plot(places, means, color=colour, linewidth=1.9, linestyle=style, zorder=3)
     axes.scatter(places, means, s=26, marker=marker, color=colour, edgecolor=PAPER, linewidth=0.8, zorder=4)
