@@ -124,7 +124,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add to the end of a text file, all of it or nothing.
+    """Add to the end of a text file, all of it or nothing, and on the disk before anything that is written after it.
 
     Raises:
         WriteError: the file is gone, may not be written, or the disk is full.
@@ -134,6 +134,8 @@ def append_text(path: Path, text: str) -> None:
         try:
             with path.open("a", encoding="utf-8", newline="") as file:
                 file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
         except OSError:
             os.truncate(path, size)
             raise

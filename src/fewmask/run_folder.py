@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 from fewmask.config import Experiment, load_experiment
 from fewmask.data.split import Split
 from fewmask.errors import ConfigError, DataError, RunError, nearest
-from fewmask.files import PARTIAL, make_folder, read_json, sweep, write_json, write_text
+from fewmask.files import PARTIAL, make_folder, read_json, sweep, write_json
 from fewmask.locks import NAME as LOCK
 from fewmask.locks import locked
 from fewmask.task import Task
+from fewmask.whole import read_whole, write_whole
 
 T = TypeVar("T")
 FREE = ("sampling.workers", "train.accelerator", "train.log_every", "train.checkpoint_every", "train.loggers")
@@ -102,7 +103,7 @@ class RunFolder:
 
     def create(self, experiment: Experiment, task: Task, split: Split, dataset: dict[str, Any]) -> None:
         """Write what is known before the first step: config, task, split, dataset description, environment."""
-        write_text(self.config, experiment.to_yaml())  # first: a folder without it is taken for somebody else's
+        write_whole(self.config, experiment.to_yaml())  # first: a folder without it is taken for somebody else's
         write_json(self.path / "task.json", task.to_dict())
         write_json(self.path / "split.json", split.model_dump(mode="json"))
         write_json(self.path / "dataset.json", dataset)
@@ -110,6 +111,7 @@ class RunFolder:
 
     def experiment(self) -> Experiment:
         """The resolved config of the run."""
+        self._usable(self.config, lambda: read_whole(self.config))
         return self._usable(self.config, lambda: load_experiment(self.config))
 
     def task(self) -> Task:
@@ -156,6 +158,16 @@ class RunFolder:
             )
             raise RunError(f"{path} does not exist: {hint}; see checkpoints/ of the run for what does")
         return path
+
+    def steps(self) -> int:
+        """The iteration of the last checkpoint, as its weights say; 0 where there is none, or an older one that does not say."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(self.checkpoints / "last.safetensors", framework="np") as file:
+                return int((file.metadata() or {}).get("iteration", 0))
+        except (OSError, SafetensorError, ValueError):  # who predicts with it says what is wrong with it
+            return 0
 
     def kept(self, phase: str) -> Path:
         """The file with the weights that a phase has left for other runs."""

@@ -23,6 +23,7 @@ from fewmask.config import MethodSection
 from fewmask.errors import ConfigError, RunError
 from fewmask.methods import method_config
 from fewmask.run_folder import RunFolder
+from fewmask.whole import read_whole, write_whole
 from helpers import edit_json, write_dataset
 from program import call_main
 from report.fake_runs import write_run
@@ -205,7 +206,7 @@ def test_markdown_tells_nothing_of_the_machine(output, root, tmp_path):
     runs = [run for run in runs_below(output).runs if run.path.parent.name == "3"]
     copies = [replace(run, path=Path(shutil.copytree(run.path, tmp_path / run.path.name))) for run in runs]
     config = copies[0].path / "config.yaml"
-    config.write_text(config.read_text().replace("method:\n", f"method:\n  pretrained: {tmp_path}/first-seed0\n"))
+    write_whole(config, read_whole(config).replace("method:\n", f"method:\n  pretrained: {tmp_path}/first-seed0\n"))
     for copy in copies:
         edit_json(copy.path / "dataset.json", root=str(tmp_path / "gone"))
         edit_json(
@@ -235,7 +236,7 @@ def test_a_suite_tells_what_has_not_begun_and_leaves_out_what_is_other(write_sui
     found = runs_of_suite(suite, output)
     assert [(run.path, run.label, run.data) for run in found.runs] == [(job.folder, "supervised", "blobs")]
     config = job.folder / "config.yaml"
-    config.write_text(config.read_text().replace("width: 2", "width: 3"))
+    write_whole(config, read_whole(config).replace("width: 2", "width: 3"))
     found = runs_of_suite(suite, output)
     assert found.runs == () and found.remarks[0] == "1 of 2 runs of the suite have not begun."
     assert found.remarks[1].startswith("blobs/2/supervised-seed0 is left out:") and "network.width" in found.remarks[1]

@@ -26,6 +26,7 @@ from fewmask.config import MethodSection, load_experiment
 from fewmask.data.protocols.shelf import protocol_settings
 from fewmask.errors import ConfigError, RunError
 from fewmask.run_folder import RunFolder
+from fewmask.whole import read_whole, write_whole
 from helpers import edit_json, write_dataset
 
 CASES = 9
@@ -219,7 +220,7 @@ def test_labels_tell_variants_apart(root, tmp_path, section):
 def test_settings_that_differ_are_listed(root, tmp_path):
     runs = write_bench(tmp_path, root, CASES, seeds=(0,))
     config = runs[2].path / "config.yaml"
-    config.write_text(config.read_text().replace("iterations: 8", "iterations: 9"))
+    write_whole(config, read_whole(config).replace("iterations: 8", "iterations: 9"))
     grid = setting_grid(read_bench(runs).sections[0])
     assert [row[2].text for row in grid.rows] == ["train.iterations=8", "train.iterations=8", "train.iterations=9"]
     assert any("not all were trained for as long" in text for text in read_bench(runs).remarks)

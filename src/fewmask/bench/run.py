@@ -22,8 +22,9 @@ from fewmask.data.phantom import Phantom, write_phantom
 from fewmask.data.split import Split
 from fewmask.engine.interrupt import Interruption
 from fewmask.errors import ConfigError, in_one_line
-from fewmask.files import make_folder, read_json, write_json, write_text
+from fewmask.files import make_folder, read_json, write_json
 from fewmask.locks import locked
+from fewmask.whole import write_whole
 
 Hear = Callable[[Job, Outcome | None, "Tally"], None]
 """Is told when a job was handed over (no outcome), when another process turns out to be at it, and when it has ended."""
@@ -106,7 +107,7 @@ def prepare(suite: Suite, output: Path, store: Path | None = None, whole: Suite 
                     "imagesTs and labelsTs, or choose a protocol"
                 )
         job.check_same(splits[key])
-    write_text(output / KEPT, to_yaml(whole))
+    write_whole(output / KEPT, to_yaml(whole))
     return Comparison(suite, output, jobs, store)
 
 

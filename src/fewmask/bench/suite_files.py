@@ -9,6 +9,7 @@ import yaml
 from fewmask.bench.suite import Suite
 from fewmask.config import read_yaml, validate
 from fewmask.errors import ConfigError, nearest
+from fewmask.whole import read_whole
 
 FOLDER = Path(__file__).parent / "suites"
 KEPT = "suite.yaml"  # of an output, with the folders of its data sets
@@ -42,9 +43,14 @@ def read_suite(path: Path) -> Suite:
     """A suite from a file, its paths made absolute.
 
     Raises:
-        ConfigError: the file is missing or not valid.
+        ConfigError: the file is missing, cut short or not valid.
     """
-    suite: Suite = validate(Suite, {"name": path.stem, **read_yaml(path)}, str(path))
+    values = read_yaml(path)
+    try:
+        read_whole(path)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    suite: Suite = validate(Suite, {"name": path.stem, **values}, str(path))
     data = {
         name: one.model_copy(
             update={

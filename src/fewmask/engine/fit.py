@@ -22,6 +22,7 @@ from fewmask.engine.interrupt import InterruptedRunError, Interruption
 from fewmask.engine.job import Job
 from fewmask.engine.kept import keep, start_from
 from fewmask.engine.listener import Listener, Silent
+from fewmask.engine.loggers import read_all_metrics
 from fewmask.engine.memory_format import lay_out
 from fewmask.engine.optim import build_optimiser, learning_rate, set_learning_rate, turn_config
 from fewmask.engine.run_loggers import RunLoggers
@@ -108,6 +109,7 @@ class Trainer:
             self.fabric.strategy.precision.load_state_dict(saved["precision"])
             self.tally.restore(saved["forwards"][self.team.rank] if saved.get("forwards") else [])
             self.saved = self.state.done
+        self.team.together(lambda: read_all_metrics(self.run.metrics, self.saved), one_by_one=True)
 
     def _length(self, phase: Phase) -> int:
         return phase.length(self.config.iterations)

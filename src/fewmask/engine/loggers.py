@@ -42,6 +42,26 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
     return [row for row in rows if (row.get("iteration") or "").isdigit() and None not in row.values()]
 
 
+def read_all_metrics(path: Path, done: int) -> list[dict[str, str]]:
+    """The rows of a metrics.csv that, if it is there, was not cut short: a checkpoint has its row before it is written.
+
+    Args:
+        path: the file.
+        done: the iteration of the last checkpoint.
+
+    Raises:
+        RunError: it is no table at all, or its rows end before that iteration.
+    """
+    rows = read_metrics(path)
+    last = max((int(row["iteration"]) for row in rows), default=0)
+    if path.exists() and last < done:
+        raise RunError(
+            f"{path} was cut short: its rows end with iteration {last}, but the last checkpoint is of {done}; restore it, or "
+            "delete it and lose the curves"
+        )
+    return rows
+
+
 class CsvLogger:
     """Rows of ``metrics.csv``; a column that first appears later is added, and earlier rows leave it empty.
 

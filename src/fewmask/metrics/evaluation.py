@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from fewmask.files import write_json, write_text
 from fewmask.metrics.overlap import dice, jaccard
 from fewmask.metrics.score import DEFINITIONS, OVERLAPS, Metrics, Status, metric_names
+from fewmask.whole import digest_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -93,7 +94,8 @@ class Evaluation:
     def write(self, folder: Path | str) -> None:
         """Write ``scores.csv`` and ``summary.json``, each in one step.
 
-        The table has one row a case and class, with empty cells where absent; the summary also names the definitions.
+        The table has one row a case and class, with empty cells where absent; the summary also names the definitions, and
+        has the table's digest, by which `fewmask.report.scores` sees that the two are whole and belong together.
 
         Args:
             folder: made if need be.
@@ -106,6 +108,7 @@ class Evaluation:
         write_text(Path(folder) / "scores.csv", text.getvalue())
         about = {
             "fewmask": _version(),
+            "scores": digest_of(text.getvalue()),
             "unit": self.unit,
             "nsd_tolerance": self.nsd_tolerance,
             "cases": len({row.case for row in self.rows}),

@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 
 from fewmask.config import Experiment
 from fewmask.data.split import Split
-from fewmask.engine.loggers import read_metrics
+from fewmask.engine.loggers import read_all_metrics
 from fewmask.errors import RunError
 from fewmask.report.scores import Scores, read_scores
 from fewmask.run_folder import RunFolder
 from fewmask.task import Task
+from fewmask.whole import read_whole
 
 T = TypeVar("T")
 NOT_CURVES = ("iteration", "phase", "seconds")
@@ -112,14 +113,14 @@ def read_run(path: Path, name: str, index: int) -> Run:
         RunError: a file is missing or odd.
     """
     folder = RunFolder.open(path)
-    rows = _usable(folder.metrics, lambda: read_metrics(folder.metrics))
+    rows = _usable(folder.metrics, lambda: read_all_metrics(folder.metrics, folder.steps()))
     dataset = _usable(path / "dataset.json", lambda: _description(folder.dataset()))
     return Run(
         name=name,
         path=path,
         index=index,
         experiment=_usable(folder.config, folder.experiment),
-        config=_usable(folder.config, lambda: folder.config.read_text(encoding="utf-8")),
+        config=_usable(folder.config, lambda: read_whole(folder.config)),
         task=_usable(path / "task.json", folder.task),
         split=_usable(path / "split.json", folder.split),
         dataset=dataset,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from fewmask.errors import RunError
+from fewmask.whole import digest_of
 
 COUNTS = ("absent", "missed", "spurious")
 
@@ -99,7 +101,12 @@ def _read(folder: Path, table: Path, summary: Path) -> Scores:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _odd(summary, error) from None
     try:
-        cases = _read_cases(table)
+        text = table.read_bytes().decode()
+        if "scores" in about and digest_of(text) != about["scores"]:
+            raise ValueError(f"it is not the table that {summary.name} was written with")
+        cases = _read_cases(text)
+        if len(cases) != about["cases"] or any(set(scores) != set(classes) for scores in cases.values()):
+            raise ValueError(f"it lacks rows of the {about['cases']} cases of {summary.name}")
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise _odd(table, error) from None
     return Scores(folder, unit, classes, overall, cases, missing, definitions)
@@ -117,13 +124,14 @@ def _check_entries(classes: Mapping[str, Any], overall: Mapping[str, Any]) -> No
                     float(number)
 
 
-def _read_cases(table: Path) -> dict[str, dict[str, CaseScore]]:
+def _read_cases(table: str) -> dict[str, dict[str, CaseScore]]:
     cases: dict[str, dict[str, CaseScore]] = {}
-    with table.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            case, name, status = row.pop("case"), row.pop("class"), row.pop("status")
-            metrics = {metric: _number(text) for metric, text in row.items()}
-            cases.setdefault(case, {})[name] = CaseScore(status, {"dice": metrics["dice"], **metrics})
+    for row in csv.DictReader(io.StringIO(table, newline="")):
+        case, name, status = row.pop("case"), row.pop("class"), row.pop("status")
+        metrics = {metric: _number(text) for metric, text in row.items()}
+        cases.setdefault(case, {})[name] = CaseScore(status, {"dice": metrics["dice"], **metrics})
+    if table[-1:] != "\n":
+        raise ValueError("its last row has no end")
     if not cases:
         raise ValueError("holds no case")
     return cases
