@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import sys
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 from fewmask.allocator import keep_freed_memory
 from fewmask.cli.console import STATE, print_error, print_warning
+from fewmask.cli.streams import lasting_streams
 from fewmask.errors import FewmaskError, FewmaskWarning, FollowerError, in_one_line
 
 
@@ -18,6 +21,11 @@ def main() -> None:
     keep_freed_memory()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that lacks a character of a name must not end the program
         sys.stdout.reconfigure(errors="backslashreplace")
+    with lasting_streams():
+        _run(app)
+
+
+def _run(app: Callable[..., Any]) -> None:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning

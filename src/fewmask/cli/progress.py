@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from fewmask.cli.console import console
+from fewmask.cli.streams import Lasting
 from fewmask.words import duration
 
 LINES_IN_A_LOG = 20
@@ -34,10 +37,12 @@ class TrainingBar:
 
     Args:
         quiet: show nothing.
+        log: a file that gets the lines which the terminal no longer takes.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self.quiet = quiet
+    def __init__(self, *, quiet: bool = False, log: Path | None = None) -> None:
+        self.quiet, self.log = quiet, log
+        self.stream = sys.stderr if isinstance(sys.stderr, Lasting) else None  # a bar takes its place while it is shown
         self.terminal = console(stderr=True)
         self.values: dict[str, float | str] = {}
         self.bar: Any = None
@@ -65,6 +70,8 @@ class TrainingBar:
         )
 
         self.total, self.first, self.began, self.values = total, done, time.monotonic(), {}
+        if self.stream:
+            self.stream.log = self.log
         if self.quiet or not self.terminal.is_terminal:
             return
         columns = (
@@ -87,7 +94,10 @@ class TrainingBar:
             self.bar.update(self.task, completed=done, numbers=self._numbers())
             if done == self.total:
                 self.bar.stop()
-        elif not self.quiet and (done == self.total or done % max(self.total // LINES_IN_A_LOG, 1) == 0):
+            if self.stream and self.stream.broken:
+                self.bar.stop()
+                self.bar = None  # lines from here on, for the log
+        if not (self.bar or self.quiet) and (done == self.total or done % max(self.total // LINES_IN_A_LOG, 1) == 0):
             left = (time.monotonic() - self.began) / max(done - self.first, 1) * (self.total - done)
             self.terminal.print(
                 f"iteration {done}/{self.total}  {self._numbers()}  {duration(left)} left", soft_wrap=True

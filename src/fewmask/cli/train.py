@@ -103,7 +103,7 @@ def _train(
 
     follower = is_follower()  # of several processes only the main one prints
     as_json, quiet = quiet, quiet or follower
-    bar = TrainingBar(quiet=quiet)
+    bar = TrainingBar(quiet=quiet, log=output / "terminal.log")
     with counting("preprocessing", quiet=quiet) as preparing, bar:
         run = run_training(
             experiment, data, split, output, resume=resume, store=store, preparing=preparing, listener=bar

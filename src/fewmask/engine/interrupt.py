@@ -21,7 +21,9 @@ class InterruptedRunError(RunError):
 
 
 class Interruption:
-    """Turns SIGINT and SIGTERM into a wish that the loop looks at between two steps; a second signal stops at once.
+    """Turns SIGINT, SIGTERM and SIGHUP into a wish that the loop looks at between two steps; a second signal stops at once.
+
+    A hang-up that is ignored stays so: under ``nohup`` a training outlives its terminal.
 
     Outside the main thread, where Python allows no handlers, it does nothing.
 
@@ -36,7 +38,7 @@ class Interruption:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._ask) for number in SIGNALS}
+            self._before = {number: signal.signal(number, self._ask) for number in (*SIGNALS, *_hang_up())}
         return self
 
     def __exit__(
@@ -79,3 +81,9 @@ class Interruption:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+
+def _hang_up() -> list[signal.Signals]:
+    """SIGHUP, where there is one and nobody has asked to outlive it."""
+    known = hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return [signal.SIGHUP] if known else []
