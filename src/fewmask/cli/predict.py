@@ -15,6 +15,7 @@ from fewmask.cli.options import (
     EngineOption,
     FlipsOption,
     JsonOption,
+    OverwriteOption,
     PartOption,
     RunArgument,
     WeightingOption,
@@ -56,6 +57,7 @@ def predict(
     engine: EngineOption = None,
     device: DeviceOption = None,
     part: PartOption = None,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Segment scans, each in its own geometry, format and name."""
@@ -73,6 +75,7 @@ def predict(
             spread=spread,
             progress=progress,
             cases=part_cases(run, part),
+            overwrite=overwrite,
         )
     if as_json:
         print_json([str(path) for path in paths])

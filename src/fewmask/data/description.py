@@ -30,6 +30,7 @@ class Description:
         patients: case id to patient, for scans that belong together.
         training_order: the published order in which cases get labels, or None.
         shortcuts: what the scans' preparation gave away; see `fewmask.data.protocols.shortcuts`.
+        unrelated: whether it says ``"patients": "none"``: every scan is of another patient.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Description:
     patients: dict[str, str] = field(default_factory=dict)
     training_order: tuple[str, ...] | None = None
     shortcuts: tuple[str, ...] = ()
+    unrelated: bool = False
 
 
 def read_description(root: Path) -> Description:
@@ -64,6 +66,7 @@ def read_description(root: Path) -> Description:
     return Description(
         name=check_name(name if isinstance(name, str) else root.resolve().name, f"{path}: the name"),
         num_training=stated if isinstance(stated, int) else None,
+        unrelated=values.get("patients") == "none",
         **_checked(path, values),
     )
 
@@ -142,9 +145,11 @@ def _class_names(path: Path, value: Any) -> tuple[str, ...]:
 
 
 def _patients(path: Path, value: Any) -> dict[str, str]:
+    if value == "none":
+        return {}
     if not isinstance(value, dict) or not all(isinstance(patient, str | int) for patient in value.values()):
         raise DataError(
-            f'{path}: "patients" must map case ids to patients, as in {{"scan_1": "anna", "scan_2": "anna"}}'
+            f'{path}: "patients" must map case ids to patients, as in {{"scan_1": "anna", "scan_2": "anna"}}, or be "none"'
         )
     return {case: str(patient) for case, patient in value.items()}
 
