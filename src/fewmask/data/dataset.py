@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import warnings
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from fewmask.data.owners import known_owners, warn_of_shared_patients
 from fewmask.data.split import Split, make_split
 from fewmask.data.split_file import NAME as SPLITS
 from fewmask.data.split_file import read_splits, write_split
-from fewmask.errors import DataError, nearest
+from fewmask.errors import DataError, FewmaskWarning, nearest
 from fewmask.names import check_name
 from fewmask.words import count
 
@@ -67,6 +68,13 @@ class Dataset:
                 'name the files so or mend "file_ending" in dataset.json'
             )
         return cls(root, description, listing.cases, listing.problems)
+
+    def warn_of_lost(self) -> None:
+        """Say that labels or scans are left out because of their names."""
+        lost = [problem for problem in self.problems if problem.lost]
+        if lost:
+            more = f" ({count(len(lost) - 1, 'file')} more like it: see fewmask check)" if len(lost) > 1 else ""
+            warnings.warn(f"{lost[0].path}: {lost[0].message}{more}", FewmaskWarning, stacklevel=1)
 
     @property
     def name(self) -> str:
@@ -187,6 +195,7 @@ class Dataset:
             raise DataError(f"{where} does not fit the folder ({error}); mend it or make it anew") from None
         if split.protocol is None and "shared-origin" not in split.shortcuts:  # which say it themselves
             warn_of_shared_patients(split, known_owners(self, split))
+        self.warn_of_lost()
         return split
 
     def save_split(self, name: str, split: Split, *, replace: bool = False) -> None:

@@ -21,7 +21,7 @@ Link = Literal["hard", "symbolic"]
 
 def ending_of(source: Dataset) -> str:
     """The ending of images and labels, which nnU-Net wants to be one; PNG where the source has JPEG, which it does not read."""
-    return ".png" if source.file_ending.lower() in JPEG else source.file_ending
+    return ".png" if source.file_ending.lower().endswith(JPEG) else source.file_ending
 
 
 def with_companions(path: Path, target: Path, *, is_label: bool = False) -> Iterator[tuple[Path, Path]]:

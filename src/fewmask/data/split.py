@@ -106,6 +106,7 @@ def make_split(
         ConfigError: a number is out of range, the expression does not fit the case ids, or it is in doubt who is in which scan.
         DataError: there are not enough labelled cases, or ``training_order`` is missing or incomplete.
     """
+    dataset.warn_of_lost()
     pool = dataset.ids("train", labelled=True)
     budget, held_out = _budget(dataset, len(pool), labelled, validation)
     owners = owners_of(dataset, patients, validating=held_out > 0)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from fewmask.data.image import suffix_of
 from fewmask.errors import DataError
-from fewmask.inference.inputs import Scan
+from fewmask.inference.scan import Scan
 
 Value = TypeVar("Value")
 

@@ -20,10 +20,11 @@ from fewmask.data.preprocess import Preprocessor
 from fewmask.data.restore import resampled_slabs, scan_view
 from fewmask.errors import ConfigError, DataError, RunError
 from fewmask.inference.engines import Engine, accelerate, device_of
-from fewmask.inference.inputs import Scan, scans_of_cases
+from fewmask.inference.inputs import scans_of_cases
 from fewmask.inference.noise_samples import WithSpread, check_spread, set_draws
 from fewmask.inference.outputs import Outputs, begun_first, outputs_of, there_first
 from fewmask.inference.postprocess import entropy_map, largest_component
+from fewmask.inference.scan import Scan
 from fewmask.inference.scratch import scratch_array
 from fewmask.inference.sliding_window import default_stride, most_likely, probability_slabs
 from fewmask.inference.weights import load_weights
@@ -251,7 +252,7 @@ class Predictor:
         cases: Collection[str] | None = None,
         overwrite: bool = False,
     ) -> list[Path]:
-        """Segment a file or a folder of files, each into a label map of the same type, name and geometry.
+        """Segment a file or a folder of files, each into a label map of the same type, name and geometry; these maps' paths.
 
         Args:
             source: an image, or a folder (see `fewmask.inference.inputs.find_scans`).
@@ -262,9 +263,6 @@ class Predictor:
             progress: called with scans done and scans in all.
             cases: only the scans of these names; None: all.
             overwrite: replace maps that are there with other contents; scans that have some come first, so it is known early.
-
-        Returns:
-            The label maps' paths.
 
         Raises:
             ConfigError: see `segment`.

@@ -22,11 +22,12 @@ from fewmask.data.split import Split
 from fewmask.data.split_file import write_split
 from fewmask.errors import ConfigError, DataError, RunError
 from fewmask.files import append_text, make_folder, read_json, sweep, write_json, write_text
-from fewmask.inference.inputs import Scan, check_unlabelled
+from fewmask.inference.inputs import check_unlabelled
 from fewmask.inference.outputs import there_first
 from fewmask.inference.predictor import Predictor
 from fewmask.inference.pseudo_rows import Row, lines, read_rows
 from fewmask.inference.pseudo_rows import table as table_text
+from fewmask.inference.scan import Scan
 from fewmask.locks import locked
 
 Array = NDArray[Any]

@@ -20,8 +20,9 @@ from fewmask.data.split import Split
 from fewmask.errors import ConfigError
 from fewmask.files import json_text, read_json, write_text
 from fewmask.inference.features import PooledFeatures
-from fewmask.inference.inputs import Scan, check_unlabelled
+from fewmask.inference.inputs import check_unlabelled
 from fewmask.inference.predictor import Predictor
+from fewmask.inference.scan import Scan
 from fewmask.inference.select import By, disagreement, foreground_doubt, order, percentile_ranks
 from fewmask.methods.base import SoftmaxPredictor
 from fewmask.overwrite import refusal, refuse_text
