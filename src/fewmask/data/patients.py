@@ -56,10 +56,10 @@ def find_patients(ids: Iterable[str]) -> Patients:
     cases = sorted(ids)
     for head in WORDED:
         found = {case: name for case in cases if (name := head(case)) is not None}
-        groups = _groups(found)
-        if not groups or (len(set(found.values())) < 2 and head is WORDED[-1]):
-            continue  # nobody twice; or a word that all ids have before a part's, which is no patient
-        sure = len(found) >= NEARLY_ALL * len(cases) and len(set(found.values())) > 1
+        several, fits = len(set(found.values())) > 1, len(found) >= NEARLY_ALL * len(cases)
+        if not _groups(found) or (fits and not several and head is WORDED[-1]):
+            continue  # nobody twice; or all ids begin alike, which is no patient
+        sure = fits and several
         return _patients("clear" if sure else "doubtful", found, cases)
     return _by_letter(cases) or _by_form(cases) or Patients("none", total=len(cases))
 

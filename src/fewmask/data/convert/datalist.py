@@ -67,6 +67,7 @@ RAW/
         entries = [(part, self._entry(raw, path, entry)) for part, entry in _entries(values)]
         shared = _check_each_once(raw, path, entries)
         names = _names([entry.images for _, entry in entries])
+        _check_names(path, names, [entry.images for _, entry in entries])
         cases = [_source(name, part, entry) for name, (part, entry) in zip(names, entries, strict=True)]
         validating = {
             case.id
@@ -178,9 +179,17 @@ def _names(scans: list[Files]) -> list[str]:
         _common,
         lambda images: images[0].parent.name,
         lambda images: f"{images[0].parent.name}_{_stem(images)}",
+        lambda images: "_".join((*images[0].parts[-3:-1], _common(images))),
     )
     named = [[way(images) for images in scans] for way in ways]
     return next((names for names in named if len(set(names)) == len(names)), named[-1])
+
+
+def _check_names(where: Path, names: Sequence[str], scans: Sequence[Files]) -> None:
+    seen: dict[str, Files] = {}
+    for name, images in zip(names, scans, strict=True):
+        if (other := seen.setdefault(name, images)) is not images:
+            raise DataError(f"{where}: {images[0]} and {other[0]} would both be the case {name!r}; rename one of them")
 
 
 def _stem(images: Files) -> str:
