@@ -83,9 +83,18 @@ def test_labels_without_scans_and_twins_are_told_wherever_they_would_be_missed(t
 
 def test_many_such_labels_are_one_sentence(tmp_path):
     data = folder(tmp_path, ["z_0000.nii.gz"], ["z.nii.gz", "a.nii.gz", "b.nii.gz", "c.nii.gz"])
-    with pytest.warns(FewmaskWarning, match=r"scan is missing.*\(2 files more like it: see fewmask check\)") as told:
+    with pytest.warns(FewmaskWarning, match=r"scan is missing.*\(fewmask check lists 2 more\)") as told:
         data.split()
     assert len(told) == 1
+
+
+def test_where_no_label_has_a_scan_the_reason_is_the_error(tmp_path):
+    data = folder(tmp_path, ["a_0000.nii.gz", "b_0000.nii.gz"], ["a_seg.nii.gz", "b_seg.nii.gz"])
+    with pytest.raises(
+        DataError,
+        match=r'a_seg\.nii\.gz: is a label whose scan is missing.*"label_ending": "_seg\.nii\.gz".*lists 1 more',
+    ):
+        data.split()
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -96,7 +105,8 @@ def test_double_endings_of_labels(tmp_path, ending, dims):
     for path in (root / "labelsTr").iterdir():
         path.rename(path.with_name(f"{path.stem}{ending}.nrrd"))
     with pytest.warns(
-        FewmaskWarning, match=rf'write "label_ending": "{ending}\.nrrd" into dataset\.json \(1 file more'
+        FewmaskWarning,
+        match=rf'write "label_ending": "{ending}\.nrrd" into dataset\.json \(fewmask check lists 1 more\)',
     ):
         Dataset.open(root).warn_of_lost()
     edit_json(root / "dataset.json", label_ending=f"{ending}.nrrd")

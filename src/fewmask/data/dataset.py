@@ -69,12 +69,16 @@ class Dataset:
             )
         return cls(root, description, listing.cases, listing.problems)
 
+    def lost(self) -> str:
+        """One sentence on labels and scans that are left out because of their names; empty where there is none."""
+        lost = [problem for problem in self.problems if problem.lost]
+        more = f" (fewmask check lists {len(lost) - 1} more)" if len(lost) > 1 else ""
+        return f"{lost[0].path}: {lost[0].message}{more}" if lost else ""
+
     def warn_of_lost(self) -> None:
         """Say that labels or scans are left out because of their names."""
-        lost = [problem for problem in self.problems if problem.lost]
-        if lost:
-            more = f" ({count(len(lost) - 1, 'file')} more like it: see fewmask check)" if len(lost) > 1 else ""
-            warnings.warn(f"{lost[0].path}: {lost[0].message}{more}", FewmaskWarning, stacklevel=1)
+        if lost := self.lost():
+            warnings.warn(lost, FewmaskWarning, stacklevel=1)
 
     @property
     def name(self) -> str:

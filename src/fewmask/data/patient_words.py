@@ -80,7 +80,7 @@ def _by_part(case: str) -> str | None:
         if not (_PART.fullmatch(kind) or (_KIND.fullmatch(kind) and before[0].isdigit())):
             continue
         if any(letter.isdigit() for letter in head) or _STRONG.fullmatch(kind):
-            return None if is_of_many(before[0]) and len(words) > 1 and before is words[0] else head
+            return None if before is words[0] and is_of_many(before[0]) else head
     return None
 
 

@@ -106,7 +106,6 @@ def make_split(
         ConfigError: a number is out of range, the expression does not fit the case ids, or it is in doubt who is in which scan.
         DataError: there are not enough labelled cases, or ``training_order`` is missing or incomplete.
     """
-    dataset.warn_of_lost()
     pool = dataset.ids("train", labelled=True)
     budget, held_out = _budget(dataset, len(pool), labelled, validation)
     owners = owners_of(dataset, patients, validating=held_out > 0)
@@ -135,13 +134,16 @@ def make_split(
         patients=owners.rule,
     )
     warn_of_shared_patients(split, owners)
+    dataset.warn_of_lost()
     return split
 
 
 def _budget(dataset: Dataset, pool: int, labelled: int | float | None, validation: int | float) -> tuple[int, int]:
     """How many cases' labels are seen, and how many of these validate."""
     if not pool:
-        raise DataError(f"{dataset.root}: no scan of imagesTr has a label in labelsTr; add at least one")
+        raise DataError(
+            dataset.lost() or f"{dataset.root}: no scan of imagesTr has a label in labelsTr; add at least one"
+        )
     budget = pool if labelled is None else budget_count(labelled, pool, "labelled", up=True)
     if budget > pool:
         raise DataError(
