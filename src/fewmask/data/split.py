@@ -69,6 +69,10 @@ class Split(BaseModel):
             problems = (f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip() for e in error.errors())
             raise DataError(f"{where} is not valid ({'; '.join(problems)}); make it anew") from None
 
+    def same_as(self, other: Split) -> bool:
+        """Whether another split has the same cases in the same parts, whatever it says of how they were found."""
+        return self == other.model_copy(update={"how": self.how, "patients": self.patients})
+
     def check(self, dataset: Dataset) -> None:
         """Raise DataError where a case is not in the data set, or has no label but needs one."""
         for case in (*self.labelled, *self.validation, *self.unlabelled, *self.test):

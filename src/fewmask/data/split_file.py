@@ -52,7 +52,7 @@ def write_split(root: Path, name: str, split: Split, *, replace: bool, option: s
 
 
 def refuse_other(root: Path, name: str, split: Split, splits: dict[str, Any], option: str = "--replace") -> None:
-    """See that a name is free, or that of this very split; the sentence on how it came about may be another.
+    """See that a name is free, or that of the same cases.
 
     Args:
         root: the dataset folder.
@@ -67,10 +67,10 @@ def refuse_other(root: Path, name: str, split: Split, splits: dict[str, Any], op
     if name not in splits:
         return
     try:
-        before = Split.model_validate(splits[name]).model_copy(update={"how": split.how})
+        same = split.same_as(Split.model_validate(splits[name]))
     except ValueError:
-        before = None
-    if before != split:
+        same = False
+    if not same:
         said = option.removeprefix("--")
         raise DataError(
             f"{root / NAME}: has another split {name!r}; add {option} (in Python {said}=True) to replace it, or name the new one otherwise"
