@@ -81,3 +81,18 @@ def test_one_scan_at_a_time(dataset, model):
         model.predict(dataset.root / "imagesTr")
     with pytest.raises(DataError, match="does not exist"):
         model.predict("absent.png")
+
+
+def test_saving_over_a_run_asks_for_it_and_over_anything_else_refuses(dataset, model, tmp_path):
+    saved = model.save(tmp_path / "run")
+    (saved / "config.yaml").write_text("train: {iterations: 7}\n")
+    with pytest.raises(RunError, match="overwrite=True"):
+        model.save(saved)
+    assert (saved / "config.yaml").read_text() == "train: {iterations: 7}\n"
+    assert model.save(saved, overwrite=True) == saved and "iterations: 7" not in (saved / "config.yaml").read_text()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("years of work")
+    with pytest.raises(RunError, match="not a run folder"):
+        model.save(tmp_path / "mine", overwrite=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "run"]
+    assert (tmp_path / "mine/thesis.txt").exists()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fewmask.errors import WriteError
+from fewmask.overwrite import refuse_change
 
 PARTIAL = ".partial-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -19,7 +20,7 @@ _PROBE = 1 << 20  # bytes
 
 
 @contextlib.contextmanager
-def replacing(path: Path, keep: Path | None = None) -> Iterator[Path]:
+def replacing(path: Path, keep: Path | None = None, *, overwrite: bool = True) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place, in one step, when the block ends without an error.
 
     The temporary name keeps the ending, so that writers which choose the format by it work. Folders above ``path`` are made.
@@ -27,9 +28,10 @@ def replacing(path: Path, keep: Path | None = None) -> Iterator[Path]:
     Args:
         path: the file to write.
         keep: where the file that it replaces goes; none: it is gone.
+        overwrite: whether a file with other contents is replaced; one with the same bytes is left as it is.
 
     Raises:
-        WriteError: the folder cannot be written, or the disk is full; ``path`` is as it was before.
+        WriteError: the folder cannot be written, the disk is full, or see ``overwrite``; ``path`` is as it was before.
     """
     make_folder(path.parent)
     try:
@@ -43,6 +45,8 @@ def replacing(path: Path, keep: Path | None = None) -> Iterator[Path]:
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.chmod(0o666 & ~_umask())
+        if not overwrite and refuse_change(path, temporary):
+            return
         if keep is not None and path.exists():
             path.replace(keep)
         temporary.replace(path)
@@ -117,10 +121,10 @@ def sweep(folder: Path, keep: str = "") -> None:
             stale.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in one step."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+def write_text(path: Path, text: str, *, overwrite: bool = True) -> None:
+    """Write a text file in one step; see `replacing`."""
+    with replacing(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(text.encode())
 
 
 def append_text(path: Path, text: str) -> None:
@@ -143,9 +147,14 @@ def append_text(path: Path, text: str) -> None:
         raise write_error(path, error) from error
 
 
-def write_json(path: Path, values: Any) -> None:
-    """Write plain values as indented JSON in one step; NaN is refused, because JSON has none."""
-    write_text(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, values: Any, *, overwrite: bool = True) -> None:
+    """Write plain values as `json_text` in one step; see `replacing`."""
+    write_text(path, json_text(values), overwrite=overwrite)
+
+
+def json_text(values: Any) -> str:
+    """Plain values as indented JSON; NaN is refused, because JSON has none."""
+    return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_json(path: Path) -> Any:

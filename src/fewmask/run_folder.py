@@ -185,7 +185,7 @@ class RunFolder:
             for key in sorted({*old, *new}.difference(FREE))
             if old.get(key) != new.get(key)
         ]
-        if self.split() != split:
+        if not self.split().same_as(split):
             changed.append("the split")
         if changed:
             raise ConfigError(

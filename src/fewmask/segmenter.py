@@ -55,7 +55,12 @@ class Segmenter:
         return load_experiment(changes=merge(values, self.settings))
 
     def fit(
-        self, dataset: Dataset | Path | str, split: Split | None = None, output: Path | str | None = None
+        self,
+        dataset: Dataset | Path | str,
+        split: Split | None = None,
+        output: Path | str | None = None,
+        *,
+        patients: str | None = None,
     ) -> Segmenter:
         """Train.
 
@@ -63,6 +68,7 @@ class Segmenter:
             dataset: the data set, or its folder.
             split: which cases are labelled; none: the command line's default split.
             output: the run folder; none: a temporary one that `save` can keep.
+            patients: of the default split; see `fewmask.data.split.make_split`.
 
         Raises:
             ConfigError, DataError, RunError: as ``fewmask train``.
@@ -74,7 +80,7 @@ class Segmenter:
         if output is None:
             self._scratch = tempfile.TemporaryDirectory(prefix="fewmask-")
             output = Path(self._scratch.name) / "run"
-        run = train(self.experiment(), data, split or default_split(data), Path(output))
+        run = train(self.experiment(), data, split or default_split(data, patients=patients), Path(output))
         self._run, self._predictor = run.path, None
         return self
 
@@ -102,15 +108,35 @@ class Segmenter:
             raise ConfigError(f"{scan}: holds {len(found)} scans; give one file, or use fewmask predict for a folder")
         return found[0].read(predictor.channels)
 
-    def save(self, path: Path | str) -> Path:
-        """Copy the run folder to ``path``.
+    def save(self, path: Path | str, *, overwrite: bool = False) -> Path:
+        """Copy the run folder to ``path``; it is there in full or not at all.
+
+        Args:
+            path: the new run folder.
+            overwrite: replace a run folder that is there.
 
         Raises:
-            RunError: nothing was fitted or loaded, or ``path`` exists.
+            RunError: nothing was fitted or loaded, ``path`` exists, or is to be replaced and is no run folder.
+            WriteError: it cannot be written.
         """
-        if Path(path).exists():
-            raise RunError(f"{path} exists already: choose another folder")
-        return Path(shutil.copytree(self._folder(), path))
+        from fewmask.files import make_folder, write_error
+        from fewmask.run_folder import RunFolder
+
+        source, target = self._folder(), Path(path)
+        if target.exists() and not overwrite:
+            raise RunError(f"{path} exists already: choose another folder, or replace it with overwrite=True")
+        if target.exists():
+            RunFolder.open(target)  # nothing but a run is replaced by one
+        make_folder(target.parent)
+        try:
+            with tempfile.TemporaryDirectory(prefix=".fewmask-", dir=target.parent) as beside:
+                whole = Path(shutil.copytree(source, Path(beside) / "new"))
+                if target.exists():
+                    target.replace(Path(beside) / "old")
+                whole.replace(target)
+        except OSError as error:
+            raise write_error(target, error) from error
+        return target
 
     @classmethod
     def load(cls, run: Path | str) -> Segmenter:

@@ -25,7 +25,7 @@ def put_scores(run, dice, unit="voxel"):
     for number, value in enumerate(dice):
         metrics = {name: 20 * (1 - value) if name in DISTANCES else value for name in metric_names()}
         rows.append(Row(f"test_{number:03d}", "class 1", "found", metrics))
-    Evaluation(tuple(rows), ("class 1",), unit).write(RunFolder(run).predictions)
+    Evaluation(tuple(rows), ("class 1",), unit).write(RunFolder(run).predictions, overwrite=True)
 
 
 def write_bench(folder, root, cases, labels=METHODS, seeds=(0, 1), amounts=(2,), scored=True):

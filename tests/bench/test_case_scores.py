@@ -25,7 +25,7 @@ def put_scores(run, dice, classes=("organ",), unit="mm"):
             value = dice[case][name]
             metrics = {m: (None if value is None else 3.0 if m in DISTANCES else value) for m in metric_names()}
             rows.append(Row(case, name, "absent" if value is None else "found", metrics))
-    Evaluation(tuple(rows), tuple(classes), unit).write(RunFolder(run).predictions)
+    Evaluation(tuple(rows), tuple(classes), unit).write(RunFolder(run).predictions, overwrite=True)
 
 
 def plain(*values):

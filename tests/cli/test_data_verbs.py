@@ -46,7 +46,7 @@ def test_check_draws_thumbnails(cli, place):
 
 @pytest.mark.parametrize(("amount", "count"), [("2", 2), ("0.5", 2), ("25%", 1), ("1", 1), ("1.0", 4)])
 def test_split_by_number_and_share(cli, place, amount, count):
-    outcome = cli("split", "skin", "--labelled", amount, "--name", "s", "--json")
+    outcome = cli("split", "skin", "--labelled", amount, "--name", "s", "--replace", "--json")
     values = json.loads(outcome.out)
     assert outcome.code == 0 and len(values["labelled"]) == count
     assert len(values["unlabelled"]) == 5 - count and values["test"] == ["test_000", "test_001"]
@@ -109,7 +109,7 @@ def test_a_folder_that_cannot_be_written_is_an_error_without_traceback(cli, plac
     def refuse(*arguments, **options):
         raise PermissionError(13, "Permission denied", "readonly/splits.json")
 
-    monkeypatch.setattr("fewmask.data.dataset.write_json", refuse)
+    monkeypatch.setattr("fewmask.data.split_file.write_json", refuse)
     outcome = cli("split", "readonly")
     text = "error: readonly/splits.json: Permission denied; check the path, space and rights\n"
     assert (outcome.code, outcome.err) == (1, text)

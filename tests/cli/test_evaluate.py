@@ -33,7 +33,7 @@ def test_run_lends_its_class_names_to_references_without_any(cli, runs, place, p
     shutil.copytree(place / "skin/labelsTs", place / "bare/labels")
     shutil.copytree(predictions / "skin", runs / "skin/predictions", dirs_exist_ok=True)
     assert "class 2" in cli("evaluate", "runs/skin/predictions", "bare/labels").out
-    assert "class_2" in cli("evaluate", "perfect/skin", "bare/labels").out
+    assert "class_2" in cli("evaluate", "perfect/skin", "bare/labels", "--overwrite").out
 
 
 def test_unit_is_that_of_the_run_unless_given(cli, runs, predictions):
@@ -43,7 +43,7 @@ def test_unit_is_that_of_the_run_unless_given(cli, runs, predictions):
     words = ["evaluate", "runs/voxels/predictions", "heart/labelsTs", "--json"]
     values = json.loads(cli(*words).out)
     assert values["unit"] == "voxel" and "nsd@2" in values["mean"]["metrics"]
-    assert json.loads(cli(*words, "--unit", "mm").out)["unit"] == "mm"
+    assert json.loads(cli(*words, "--unit", "mm", "--overwrite").out)["unit"] == "mm"
 
 
 def test_missing_predictions_are_refused_or_counted(cli, place, predictions):

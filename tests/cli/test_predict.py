@@ -90,7 +90,9 @@ def test_run_folder_predicts_after_it_was_moved_and_the_data_are_gone(cli, runs,
     "option", ["--flips", "--gaussian", "--largest-component", "--checkpoint=last", "--device=cpu"]
 )
 def test_options(cli, runs, option):
-    assert cli("predict", "runs/skin", "skin/imagesTs/test_000_0000.png", "out/options", option).code == 0
+    assert (
+        cli("predict", "runs/skin", "skin/imagesTs/test_000_0000.png", "out/options", option, "--overwrite").code == 0
+    )
 
 
 @pytest.mark.parametrize(

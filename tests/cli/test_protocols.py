@@ -106,8 +106,8 @@ def test_drawn_test_cases_are_predicted_and_scored_alone_under_a_stamp(trained, 
 
 
 def test_a_run_without_shortcuts_has_no_stamp(cli, runs, place):
-    assert cli("predict", "runs/skin", "skin/imagesTs", "runs/skin/predictions").code == 0
-    scored = cli("evaluate", "runs/skin/predictions", "skin/labelsTs")
+    assert cli("predict", "runs/skin", "skin/imagesTs", "runs/skin/predictions", "--overwrite").code == 0
+    scored = cli("evaluate", "runs/skin/predictions", "skin/labelsTs", "--overwrite")
     assert scored.code == 0 and "shortcuts" not in scored.out
 
 

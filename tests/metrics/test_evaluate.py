@@ -266,3 +266,17 @@ def test_the_labels_of_a_dataset_folder_are_references(tmp_path):
     result = evaluate(predictions, root, cases=["case_001", "test_000"])
     assert [row.case for row in result.rows] == ["case_001", "test_000"]
     assert all(row.metrics["dice"] == 1 for row in result.rows)
+
+
+@pytest.mark.parametrize("mark", [".seg", "_seg", ".label", "_mask", "-gt"])
+def test_references_with_a_mark_behind_their_names(tmp_path, mark):
+    for number in range(2):
+        label = np.zeros((4, 3, 2), np.uint8)
+        label[number] = 1
+        for folder, name in (("p", f"c{number}"), ("r", f"c{number}{mark}")):
+            write_image(tmp_path / folder / f"{name}.nrrd", label, Geometry.plain(label.shape))
+    result = evaluate(tmp_path / "p", tmp_path / "r")
+    assert [(row.case, row.metrics["dice"]) for row in result.rows] == [("c0", 1), ("c1", 1)]
+    write_image(tmp_path / "r/c0-label.nrrd", label, Geometry.plain(label.shape))
+    with pytest.raises(DataError, match=r"r: c0.*nrrd and c0.*nrrd are of one case; remove one of them"):
+        evaluate(tmp_path / "p", tmp_path / "r")

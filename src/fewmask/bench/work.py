@@ -112,7 +112,10 @@ def do_job(order: Order) -> None:
 
 def _score(job: Job, run: RunFolder, dataset: Dataset, split: Split) -> None:
     cases = frozenset(split.test)
-    Predictor.from_run(run.path).predict_files(dataset.root, run.predictions, cases=cases)
+    predictor = Predictor.from_run(
+        run.path
+    )  # a job that was stopped, perhaps on another machine, replaces its own files
+    predictor.predict_files(dataset.root, run.predictions, cases=cases, overwrite=True)
     settings = job.experiment.evaluation
     result = evaluate(
         run.predictions,
@@ -124,7 +127,7 @@ def _score(job: Job, run: RunFolder, dataset: Dataset, split: Split) -> None:
         cases=cases,
     )
     shortcuts = tuple(name for name in split.shortcuts if name != "voxel-units" or settings.unit == "voxel")
-    replace(result, shortcuts=shortcuts).write(run.predictions)
+    replace(result, shortcuts=shortcuts).write(run.predictions, overwrite=True)
 
 
 def main(arguments: list[str]) -> int:

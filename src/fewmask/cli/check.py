@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fewmask.cli.console import console, print_json, say, say_next
-from fewmask.cli.options import DatasetArgument, JsonOption
+from fewmask.cli.options import DatasetArgument, JsonOption, OverwriteOption
 from fewmask.cli.progress import counting
 
 
@@ -17,6 +17,7 @@ def check(
     thumbnails: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Also write a PNG per case, with its label drawn on.")
     ] = None,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Find everything that is wrong with a dataset folder.
@@ -31,7 +32,7 @@ def check(
         report = check_dataset(dataset, progress=progress)
     if thumbnails:
         with counting("drawing", quiet=as_json) as progress:
-            write_thumbnails(dataset, thumbnails, progress=progress)
+            write_thumbnails(dataset, thumbnails, progress=progress, overwrite=overwrite)
     if as_json:
         print_json(report.to_dict())
     else:

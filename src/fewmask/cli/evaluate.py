@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fewmask.cli.console import console, print_json, say, say_next
-from fewmask.cli.options import JsonOption, PartOption
+from fewmask.cli.options import JsonOption, OverwriteOption, PartOption
 from fewmask.cli.predict import part_cases
 from fewmask.cli.progress import counting
 
@@ -51,6 +51,7 @@ def evaluate(
         bool, typer.Option("--allow-missing", help="Score a case without a prediction as an empty label map.")
     ] = False,
     part: PartOption = None,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score label maps: Dice, Jaccard, HD95, ASD and ASSD.
@@ -78,7 +79,7 @@ def evaluate(
     taken = [name for name in _shortcuts(predictions, reference) if name != "voxel-units" or result.unit == "voxel"]
     result = replace(result, shortcuts=tuple(taken))
     folder = output or _folder(predictions)
-    result.write(folder)
+    result.write(folder, overwrite=overwrite)
     if as_json:
         print_json(json.loads((folder / "summary.json").read_text(encoding="utf-8")))
         return

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fewmask.cli.console import say
-from fewmask.cli.options import CheckpointOption, RunArgument
+from fewmask.cli.options import CheckpointOption, OverwriteOption, RunArgument
 
 
 def export(
@@ -21,6 +21,7 @@ def export(
         ),
     ],
     checkpoint: CheckpointOption = None,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Write a trained model as a program or as weights.
 
@@ -28,7 +29,7 @@ def export(
     """
     from fewmask.inference.export import export_run
 
-    export_run(run, output, checkpoint)
+    export_run(run, output, checkpoint, overwrite=overwrite)
     say(f"exported: {output}")
     if output.suffix == ".pt2":
         say(f"in Python: torch.export.load({str(output)!r}).module()")

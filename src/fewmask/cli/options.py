@@ -46,6 +46,14 @@ ListsOption = Annotated[
         help="With --protocol: others of the data set's published lists; `fewmask datasets show NAME` has them.",
     ),
 ]
+PatientsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="REGEX",
+        help="Regular expression whose first group is the patient in a case id, such as '(.+)_scan': a patient's scans stay together. "
+        "none: every scan is of another patient. Default: patients of dataset.json, else as the ids say.",
+    ),
+]
 PartOption = Annotated[
     Literal["test", "validation", "unlabelled", "labelled"] | None,
     typer.Option("--part", help="Only the cases of this part of the run's split, wherever they lie. Default: all."),
@@ -70,6 +78,13 @@ EngineOption = Annotated[
 ]
 DeviceOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="cpu or cuda. Default: a GPU where there is one.")
+]
+OverwriteOption = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace files that are there with other contents. Default: they stay, and the call is refused.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 

@@ -15,6 +15,7 @@ from fewmask.cli.options import (
     EngineOption,
     FlipsOption,
     JsonOption,
+    OverwriteOption,
     PartOption,
     RunArgument,
     WeightingOption,
@@ -56,6 +57,7 @@ def predict(
     engine: EngineOption = None,
     device: DeviceOption = None,
     part: PartOption = None,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Segment scans, each in its own geometry, format and name."""
@@ -73,6 +75,7 @@ def predict(
             spread=spread,
             progress=progress,
             cases=part_cases(run, part),
+            overwrite=overwrite,
         )
     if as_json:
         print_json([str(path) for path in paths])
@@ -101,16 +104,17 @@ def part_cases(run: Path, part: str | None) -> frozenset[str] | None:
 def _next(run: Path, source: Path, paths: list[Path], part: str | None) -> tuple[str | Path, ...]:
     """Evaluation where nnU-Net's layout has labels of these very scans, else the report."""
     from fewmask.data.layout import is_dataset
-    from fewmask.inference.inputs import find_scans
+    from fewmask.inference.channel_numbers import split_number, stem_of
+    from fewmask.inference.scan import Scan
 
     if part and is_dataset(source):
         return ("evaluate", paths[0].parent, source, "--part", part)
     images = source if source.is_dir() else source.parent
     labels = images.parent / images.name.replace("images", "labels")
     if images != labels and labels.is_dir():
-        label = labels / find_scans(source, channels=1)[0].output_name
-        if source.is_file() and label.is_file():
-            return ("evaluate", paths[0], label)
+        for name in (split_number(source)[0], stem_of(source)) if source.is_file() else ():
+            if (label := labels / Scan(name, (source,)).output_name).is_file():
+                return ("evaluate", paths[0], label)
         if source.is_dir() and part:
             return ("evaluate", paths[0].parent, labels, "--part", part)
         if source.is_dir() and {path.name for path in labels.iterdir()} <= {path.name for path in paths}:

@@ -17,6 +17,7 @@ from fewmask.cli.options import (
     EngineOption,
     FlipsOption,
     JsonOption,
+    OverwriteOption,
     RunArgument,
     WeightingOption,
     open_predictor,
@@ -49,6 +50,7 @@ def pseudo_label(
     gaussian: WeightingOption = None,
     engine: EngineOption = None,
     device: DeviceOption = None,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a dataset folder with the labels of a model.
@@ -82,6 +84,7 @@ def pseudo_label(
             choice=choice,
             origin=origin,
             progress=progress,
+            overwrite=overwrite,
         )
     kept = [row for row in made.rows if row.kept]
     if as_json:

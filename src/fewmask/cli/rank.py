@@ -17,6 +17,7 @@ from fewmask.cli.options import (
     DeviceOption,
     FlipsOption,
     JsonOption,
+    OverwriteOption,
     WeightingOption,
     open_predictor,
 )
@@ -54,6 +55,7 @@ def rank(
     largest_component: ComponentOption = None,
     gaussian: WeightingOption = None,
     device: DeviceOption = None,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Order the unlabelled scans by what a label would teach.
@@ -62,8 +64,9 @@ def rank(
     lie apart, or of the networks of one. diversity: how unlike a scan is to the labelled ones and to those before it.
     """
     from fewmask.data.dataset import Dataset
+    from fewmask.data.roles import roles_of
     from fewmask.files import make_folder
-    from fewmask.inference.rank import models_of, rank, write_rank
+    from fewmask.inference.rank import check_rank, models_of, rank, write_rank
     from fewmask.report.data import run_names
     from fewmask.report.rank_page import write_rank_page
     from fewmask.run_folder import RunFolder
@@ -80,12 +83,14 @@ def rank(
         )
     ]
     folder, names = output or runs[0] / "rank", [model.name for model in models]
+    facts = {"dataset": data.name, "by": by, "models": names, "labelled": list(roles_of(data, split).labelled)}
+    if not overwrite:
+        check_rank(folder, facts)
     make_folder(folder)
     with tempfile.TemporaryDirectory(prefix=".maps-", dir=folder) as maps:
         with counting("looking", quiet=as_json) as progress:
             rows, roles = rank(models, data, split, by, keep=Path(maps), progress=progress)
-        facts = {"dataset": data.name, "by": by, "models": names, "labelled": list(roles.labelled)}
-        write_rank(folder, rows, facts)
+        write_rank(folder, rows, facts, overwrite=overwrite)
         known = len(roles.labelled)
         write_rank_page(folder / "rank.html", rows, data, models=names, by=by, keep=Path(maps), top=top, known=known)
     if as_json:

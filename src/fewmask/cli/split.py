@@ -13,6 +13,7 @@ from fewmask.cli.options import (
     JsonOption,
     LabelledOption,
     ListsOption,
+    PatientsOption,
     ProtocolOption,
 )
 from fewmask.errors import ConfigError
@@ -47,19 +48,19 @@ def split(
     ordered: Annotated[
         bool, typer.Option("--ordered", help="Take the first cases of dataset.json's training_order instead.")
     ] = False,
-    patients: Annotated[
-        str | None,
-        typer.Option(
-            metavar="REGEX",
-            help="Regular expression whose first group is the patient in a case id, such as '(.+)_scan': a patient's scans stay together. Default: patients of dataset.json.",
-        ),
-    ] = None,
+    patients: PatientsOption = None,
     name: Annotated[
         str | None,
         typer.Option(
             metavar="NAME", help="Name of the split. Default: made from the numbers, such as labelled8-val2-seed0."
         ),
     ] = None,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace", help="Replace another split of this name. Default: it stays, and the call is refused."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Choose whose labels are used, and save the choice by name.
@@ -87,7 +88,7 @@ def split(
         )
         order = "ordered" if ordered else f"seed{seed or 0}"
         chosen = name or f"labelled{len(made.labelled) + len(made.validation)}-val{len(made.validation)}-{order}"
-    data.save_split(chosen, made)
+    data.save_split(chosen, made, replace=replace)
     if as_json:
         print_json({"name": chosen, **made.model_dump(mode="json")})
         return

@@ -14,6 +14,7 @@ from fewmask.cli.options import (
     JsonOption,
     LabelledOption,
     ListsOption,
+    PatientsOption,
     ProtocolOption,
     gather_changes,
 )
@@ -47,6 +48,7 @@ def train(
     ] = None,
     protocol: ProtocolOption = None,
     lists: ListsOption = None,
+    patients: PatientsOption = None,
     seed: Annotated[
         int | None,
         typer.Option(min=0, metavar="N", help="Random seed of the split, the networks and the patches. Default: 0."),
@@ -82,12 +84,14 @@ def train(
         raise ConfigError("give --output, the run folder to write, for example --output runs/first")
     if lists and (split or not protocol):
         raise ConfigError("--lists goes with --protocol and without --split, which has its cases already")
+    if patients and (split or protocol):
+        raise ConfigError("--patients goes without --split and --protocol, which know whose scans they are")
     experiment = _experiment(recipe, assignments or [], method, seed, protocol)
     data = Dataset.open(dataset)
     if protocol and not split:
         chosen = protocol_split(data, protocol, labelled, val, lists, seed)
     else:
-        chosen = _split(data, split, labelled, val, experiment.train.seed)
+        chosen = _split(data, split, labelled, val, experiment.train.seed, patients)
     if dry_run:
         _print_plan(experiment, data, chosen, store, output is not None, as_json)
         return
@@ -113,6 +117,8 @@ def _train(
     if as_json:
         print_json({"run": str(run.path), "weights": str(run.weights())})
         return
+    if split.patients:
+        say(f"split: {split.how}")
     say(f"trained {experiment.method.name}: {run.weights()}")
     say_next("fewmask", "predict", output, *_scans_to_predict(data, split, run.predictions))
 
@@ -141,12 +147,14 @@ def _experiment(
     return load_experiment(recipe_path(recipe) if recipe else None, changes)
 
 
-def _split(data: Dataset, name: str | None, labelled: str | None, val: str | None, seed: int) -> Split:
+def _split(
+    data: Dataset, name: str | None, labelled: str | None, val: str | None, seed: int, patients: str | None
+) -> Split:
     from fewmask.engine.train import default_split
 
     if name:
         return data.load_split(name)
-    return default_split(data, parse_amount(labelled, "--labelled"), parse_amount(val, "--val"), seed)
+    return default_split(data, parse_amount(labelled, "--labelled"), parse_amount(val, "--val"), seed, patients)
 
 
 def _print_plan(

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import warnings
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from fewmask.data.description import Description, read_description
 from fewmask.data.image import Image, read_channels, read_geometry, read_label
 from fewmask.data.layout import Case, Group, Problem, list_cases
+from fewmask.data.owners import known_owners, warn_of_shared_patients
 from fewmask.data.split import Split, make_split
-from fewmask.errors import DataError, nearest
-from fewmask.files import read_json, write_json
+from fewmask.data.split_file import NAME as SPLITS
+from fewmask.data.split_file import read_splits, write_split
+from fewmask.errors import DataError, FewmaskWarning, nearest
 from fewmask.names import check_name
 from fewmask.words import count
 
@@ -66,6 +68,17 @@ class Dataset:
                 'name the files so or mend "file_ending" in dataset.json'
             )
         return cls(root, description, listing.cases, listing.problems)
+
+    def lost(self) -> str:
+        """One sentence on labels and scans that are left out because of their names; empty where there is none."""
+        lost = [problem for problem in self.problems if problem.lost]
+        more = f" (fewmask check lists {len(lost) - 1} more)" if len(lost) > 1 else ""
+        return f"{lost[0].path}: {lost[0].message}{more}" if lost else ""
+
+    def warn_of_lost(self) -> None:
+        """Say that labels or scans are left out because of their names."""
+        if lost := self.lost():
+            warnings.warn(lost, FewmaskWarning, stacklevel=1)
 
     @property
     def name(self) -> str:
@@ -175,37 +188,31 @@ class Dataset:
         Raises:
             DataError: there is no such split, or it names cases that the folder lacks.
         """
-        splits = self._read_splits()
+        splits, path = read_splits(self.root), self.root / SPLITS
         if name not in splits:
-            raise DataError(
-                f"{self._splits_path}: has no split {name!r}; {nearest(name, splits) if splits else 'make one first'}"
-            )
-        where = f"{self._splits_path}: split {name!r}"
+            raise DataError(f"{path}: has no split {name!r}; {nearest(name, splits) if splits else 'make one first'}")
+        where = f"{path}: split {name!r}"
         split = Split.from_values(splits[name], where)
         try:
             split.check(self)
         except DataError as error:
             raise DataError(f"{where} does not fit the folder ({error}); mend it or make it anew") from None
+        if split.protocol is None and "shared-origin" not in split.shortcuts:  # which say it themselves
+            warn_of_shared_patients(split, known_owners(self, split))
+        self.warn_of_lost()
         return split
 
-    def save_split(self, name: str, split: Split) -> None:
-        """Write a split to ``splits.json`` in one step; other splits stay, one of the same name is replaced."""
+    def save_split(self, name: str, split: Split, *, replace: bool = False) -> None:
+        """Write a split to ``splits.json`` in one step; other splits stay.
+
+        Args:
+            name: of the split.
+            split: it.
+            replace: whether another split of this name is replaced; the same one needs no leave.
+
+        Raises:
+            DataError: the split does not fit the folder, or its name is another's.
+            WriteError: the file cannot be written.
+        """
         split.check(self)
-        splits = {**self._read_splits(), name: split.model_dump(mode="json")}
-        write_json(self._splits_path, {"splits": splits})
-
-    @property
-    def _splits_path(self) -> Path:
-        return self.root / "splits.json"
-
-    def _read_splits(self) -> dict[str, Any]:
-        try:
-            values = read_json(self._splits_path)
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise DataError(f"{self._splits_path}: cannot be read as JSON ({error}); mend or delete it") from None
-        splits = values.get("splits") if isinstance(values, dict) else None
-        if not isinstance(splits, dict):
-            raise DataError(f'{self._splits_path}: must hold {{"splits": {{name: split}}}}; mend or delete it')
-        return splits
+        write_split(self.root, name, split, replace=replace)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fewmask.data.formats.bitmap import JPEG
 from fewmask.data.image import SUFFIXES
 from fewmask.errors import DataError, nearest
 from fewmask.files import read_json
-from fewmask.names import check_name
+from fewmask.names import check_name, is_safe
 
 _EXAMPLE = '{"channel_names": {"0": "MRI"}, "labels": {"background": 0, "tumour": 1}, "file_ending": ".nii.gz"}'
 
@@ -24,12 +26,13 @@ class Description:
         name: of the data set; the folder's name where the file gives none.
         channel_names: in channel order.
         class_names: background first; label value = position.
-        file_ending: of the images.
-        label_ending: of the labels.
+        file_ending: of the images: what stands behind their channel numbers, such as ``.nii.gz`` or ``_img.nii.gz``.
+        label_ending: of the labels: what stands behind the case ids, such as ``.seg.nrrd``.
         num_training: as stated, or None.
         patients: case id to patient, for scans that belong together.
         training_order: the published order in which cases get labels, or None.
         shortcuts: what the scans' preparation gave away; see `fewmask.data.protocols.shortcuts`.
+        unrelated: whether it says ``"patients": "none"``: every scan is of another patient.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Description:
     patients: dict[str, str] = field(default_factory=dict)
     training_order: tuple[str, ...] | None = None
     shortcuts: tuple[str, ...] = ()
+    unrelated: bool = False
 
 
 def read_description(root: Path) -> Description:
@@ -64,6 +68,7 @@ def read_description(root: Path) -> Description:
     return Description(
         name=check_name(name if isinstance(name, str) else root.resolve().name, f"{path}: the name"),
         num_training=stated if isinstance(stated, int) else None,
+        unrelated=values.get("patients") == "none",
         **_checked(path, values),
     )
 
@@ -94,8 +99,13 @@ def _checked(path: Path, values: dict[str, Any]) -> dict[str, Any]:
 def _ending(path: Path, key: str, value: Any) -> str:
     if not isinstance(value, str):
         raise DataError(f'{path}: "{key}" must be the images\' ending, for example ".nii.gz", not {value!r}')
-    if value.lower() not in SUFFIXES:
+    suffix = next((suffix for suffix in SUFFIXES if value.lower().endswith(suffix)), None)
+    if suffix is None:
         raise DataError(f'{path}: "{key}" is {value!r}, {nearest(value, SUFFIXES)}')
+    if value[0] not in "._-" or not is_safe(value) or re.search(r"[/\\]|_\d{4}\.", value):
+        raise DataError(
+            f'{path}: "{key}" is {value!r}; write what stands behind ID or ID_0000, as in "{suffix}" or "_seg{suffix}"'
+        )
     return value
 
 
@@ -103,9 +113,9 @@ def _label_ending(path: Path, ending: Any, value: Any) -> str:
     if value is None and not isinstance(ending, str):
         return ""  # the error about the images' ending says it all
     if value is None:
-        return ".png" if ending.lower() in (".jpg", ".jpeg") else ending
+        return ".png" if ending.lower().endswith(JPEG) else ending
     label_ending = _ending(path, "label_ending", value)
-    if label_ending.lower() in (".jpg", ".jpeg"):
+    if label_ending.lower().endswith(JPEG):
         raise DataError(f'{path}: "label_ending" is {value!r}, but JPEG changes label values; save labels as ".png"')
     return label_ending
 
@@ -142,9 +152,11 @@ def _class_names(path: Path, value: Any) -> tuple[str, ...]:
 
 
 def _patients(path: Path, value: Any) -> dict[str, str]:
+    if value == "none":
+        return {}
     if not isinstance(value, dict) or not all(isinstance(patient, str | int) for patient in value.values()):
         raise DataError(
-            f'{path}: "patients" must map case ids to patients, as in {{"scan_1": "anna", "scan_2": "anna"}}'
+            f'{path}: "patients" must map case ids to patients, as in {{"scan_1": "anna", "scan_2": "anna"}}, or be "none"'
         )
     return {case: str(patient) for case, patient in value.items()}
 

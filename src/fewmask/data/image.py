@@ -18,6 +18,7 @@ from fewmask.data.formats import bitmap, itk, nifti
 from fewmask.data.geometry import Geometry
 from fewmask.errors import DataError
 from fewmask.files import disk_is_full, make_folder, write_error
+from fewmask.overwrite import refuse_change
 
 __all__ = [
     "SUFFIXES",
@@ -139,7 +140,14 @@ def read_geometry(path: Path | str) -> Geometry:
     return geometry
 
 
-def write_image(path: Path | str, data: np.ndarray, geometry: Geometry, like: Path | str | None = None) -> None:
+def write_image(
+    path: Path | str,
+    data: np.ndarray,
+    geometry: Geometry,
+    like: Path | str | None = None,
+    *,
+    overwrite: bool = True,
+) -> None:
     """Write a label map (integers become uint8) or a map of values (float32); the ending chooses the format.
 
     The file appears in full or not at all: it is written beside its place and then moved.
@@ -149,10 +157,11 @@ def write_image(path: Path | str, data: np.ndarray, geometry: Geometry, like: Pa
         data: ``(*S)``.
         geometry: of ``data``.
         like: a file on the same grid; if it is of the same format, what its header says beyond `Geometry` carries over.
+        overwrite: whether a file with other contents is replaced; one with the same bytes is left as it is.
 
     Raises:
         DataError: the format cannot hold the values, or the shapes differ.
-        WriteError: the disk is full, or the folder cannot be written; a file that was there before is whole.
+        WriteError: the disk is full, the folder cannot be written, or see ``overwrite``; a file that was there before is whole.
     """
     path = Path(path)
     suffix, handler = suffix_of(path), _handler(path)
@@ -169,9 +178,12 @@ def write_image(path: Path | str, data: np.ndarray, geometry: Geometry, like: Pa
                 handler.write(whole, values, geometry, model)
             except (OSError, RuntimeError) as error:  # SimpleITK raises RuntimeError
                 raise write_error(path, error, full=disk_is_full(error, path.parent)) from error
-            for second in set(Path(folder).iterdir()) - {whole}:
-                second.replace(path.with_name(second.name))
-            whole.replace(path)
+            files = [*sorted(set(Path(folder).iterdir()) - {whole}), whole]
+            places = [path.with_name(file.name) if file != whole else path for file in files]
+            there = [not overwrite and refuse_change(*pair) for pair in zip(places, files, strict=True)]
+            for file, place, same in zip(files, places, there, strict=True):
+                if not same:
+                    file.replace(place)
     except OSError as error:
         raise write_error(path, error) from error
 

@@ -14,13 +14,14 @@ from fewmask.data.formats.bitmap import JPEG, TIFF
 from fewmask.data.image import suffix_of
 from fewmask.errors import DataError
 from fewmask.files import make_folder, write_error, write_text
+from fewmask.overwrite import refuse_change
 
 Link = Literal["hard", "symbolic"]
 
 
 def ending_of(source: Dataset) -> str:
     """The ending of images and labels, which nnU-Net wants to be one; PNG where the source has JPEG, which it does not read."""
-    return ".png" if source.file_ending.lower() in JPEG else source.file_ending
+    return ".png" if source.file_ending.lower().endswith(JPEG) else source.file_ending
 
 
 def with_companions(path: Path, target: Path, *, is_label: bool = False) -> Iterator[tuple[Path, Path]]:
@@ -39,15 +40,18 @@ def with_companions(path: Path, target: Path, *, is_label: bool = False) -> Iter
                 return
 
 
-def place(file: Path, target: Path, link: Link | None) -> None:
+def place(file: Path, target: Path, link: Link | None, *, overwrite: bool = True) -> None:
     """Copy a file, or link it, in place of what may be there.
 
     Raises:
-        WriteError: the folder cannot be written, or hard links do not reach it.
+        WriteError: the folder cannot be written, hard links do not reach it, or a file with other contents is there and is not to
+            be overwritten.
     """
     if link is None:
-        copy(file, target)
+        copy(file, target, overwrite=overwrite)
         return
+    if not overwrite:
+        refuse_change(target, file)
     make_folder(target.parent)
     try:
         target.unlink(missing_ok=True)
@@ -59,9 +63,9 @@ def place(file: Path, target: Path, link: Link | None) -> None:
         raise write_error(target, error) from error
 
 
-def copy(file: Path, target: Path) -> None:
-    """Copy an image, a label, or what belongs to one, in one step."""
+def copy(file: Path, target: Path, *, overwrite: bool = True) -> None:
+    """Copy an image, a label, or what belongs to one, in one step; see `fewmask.files.replacing`."""
     if target.suffix == ".json":
-        write_text(target, file.read_text(encoding="utf-8-sig"))
+        write_text(target, file.read_text(encoding="utf-8-sig"), overwrite=overwrite)
     else:
-        copy_file(file, target)
+        copy_file(file, target, overwrite=overwrite)

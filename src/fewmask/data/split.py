@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from fewmask.errors import ConfigError, DataError, FewmaskWarning
+from fewmask.data.owners import owners_of, warn_of_shared_patients
+from fewmask.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from fewmask.data.dataset import Dataset
@@ -29,6 +28,8 @@ class Split(BaseModel):
         how: one sentence for people.
         protocol: that it follows, such as ``la/paper``; None: none.
         shortcuts: that the cases, or their preparation, take; see `fewmask.data.protocols.shortcuts`.
+        patients: the rule by which scans of one patient were kept together: a regular expression whose first group is the patient in
+            a case id; ``"none"``: every scan is another's; None: as ``dataset.json`` says, or nobody did.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +42,7 @@ class Split(BaseModel):
     how: str = "given case by case"
     protocol: str | None = None
     shortcuts: tuple[str, ...] = ()
+    patients: str | None = None
 
     @model_validator(mode="after")
     def _each_case_once(self) -> Self:
@@ -66,6 +68,10 @@ class Split(BaseModel):
         except ValidationError as error:
             problems = (f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip() for e in error.errors())
             raise DataError(f"{where} is not valid ({'; '.join(problems)}); make it anew") from None
+
+    def same_as(self, other: Split) -> bool:
+        """Whether another split has the same cases in the same parts, whatever it says of how they were found."""
+        return self == other.model_copy(update={"how": self.how, "patients": self.patients})
 
     def check(self, dataset: Dataset) -> None:
         """Raise DataError where a case is not in the data set, or has no label but needs one."""
@@ -97,16 +103,17 @@ def make_split(
         validation: a number of cases or a fraction in [0, 1) of the budget, taken out of it.
         seed: of the random order; the order of files on disk plays no part.
         ordered: take ``training_order`` of ``dataset.json`` instead of a random order.
-        patients: a regular expression whose first group is the patient in a case id; None: as ``dataset.json`` says.
+        patients: a regular expression whose first group is the patient in a case id; ``"none"``: every scan is of another patient;
+            None: as ``dataset.json`` says, or else as the ids do (`fewmask.data.patients`).
 
     Raises:
-        ConfigError: a number is out of range, or the expression does not fit the case ids.
+        ConfigError: a number is out of range, the expression does not fit the case ids, or it is in doubt who is in which scan.
         DataError: there are not enough labelled cases, or ``training_order`` is missing or incomplete.
     """
     pool = dataset.ids("train", labelled=True)
     budget, held_out = _budget(dataset, len(pool), labelled, validation)
-    owner = _owners(dataset, patients)
-    groups = _by_patient(_published_order(dataset, pool) if ordered else pool, owner)
+    owners = owners_of(dataset, patients, validating=held_out > 0)
+    groups = _by_patient(_published_order(dataset, pool) if ordered else pool, owners.of)
     if not ordered:
         groups = [groups[i] for i in np.random.default_rng(seed).permutation(len(groups))]
     chosen = _take(groups, budget)
@@ -119,23 +126,28 @@ def make_split(
             "none to train on; raise labelled or lower validation"
         )
     source = "training_order" if ordered else f"seed {seed}"
+    told = _sentence((len(seen), len(validating)), (budget, held_out), len(pool), source)
     split = Split(
         labelled=training,
         validation=validating,
         unlabelled=tuple(sorted((*hidden, *dataset.ids("unlabelled")))),
         test=tuple(dataset.ids("test")),
         seed=None if ordered else seed,
-        how=_sentence((len(seen), len(validating)), (budget, held_out), len(pool), source),
+        how="; ".join(filter(None, (told, owners.sentence))),
         shortcuts=dataset.description.shortcuts,
+        patients=owners.rule,
     )
-    _warn_of_shared_patients(split, owner)
+    warn_of_shared_patients(split, owners)
+    dataset.warn_of_lost()
     return split
 
 
 def _budget(dataset: Dataset, pool: int, labelled: int | float | None, validation: int | float) -> tuple[int, int]:
     """How many cases' labels are seen, and how many of these validate."""
     if not pool:
-        raise DataError(f"{dataset.root}: no scan of imagesTr has a label in labelsTr; add at least one")
+        raise DataError(
+            dataset.lost() or f"{dataset.root}: no scan of imagesTr has a label in labelsTr; add at least one"
+        )
     budget = pool if labelled is None else budget_count(labelled, pool, "labelled", up=True)
     if budget > pool:
         raise DataError(
@@ -178,29 +190,7 @@ def _published_order(dataset: Dataset, pool: Sequence[str]) -> list[str]:
     return [case for case in order if case in labelled]
 
 
-def _owners(dataset: Dataset, patients: str | None) -> dict[str, str]:
-    """The patient of every case; a case of which nothing is known is its own patient."""
-    if patients is None:
-        known = dataset.description.patients
-        return {case: f"patient {known[case]}" if case in known else f"case {case}" for case in dataset.cases}
-    try:
-        pattern = re.compile(patients)
-    except re.error as error:
-        raise ConfigError(f"patients {patients!r} is not a regular expression ({error}); try '(.+)_scan'") from None
-    if pattern.groups < 1:
-        raise ConfigError(
-            f"patients {patients!r} has no group; put parentheses around the patient's part, as in '(.+)_scan'"
-        )
-    owners = {}
-    for case in dataset.cases:
-        found = pattern.search(case)
-        if found is None or found[1] is None:
-            raise ConfigError(f"patients {patients!r} does not fit the case id {case!r}; write one that fits every id")
-        owners[case] = found[1]
-    return owners
-
-
-def _by_patient(cases: Sequence[str], owner: dict[str, str]) -> list[list[str]]:
+def _by_patient(cases: Sequence[str], owner: Mapping[str, str]) -> list[list[str]]:
     groups: dict[str, list[str]] = {}
     for case in cases:
         groups.setdefault(owner[case], []).append(case)
@@ -231,17 +221,3 @@ def _sentence(taken: tuple[int, int], asked: tuple[int, int], pool: int, source:
     if taken != asked:
         text += f"; {asked[0]} and {asked[1]} to validate were asked for, but a patient's scans stay together"
     return text
-
-
-def _warn_of_shared_patients(split: Split, owner: dict[str, str]) -> None:
-    """Scans of one patient on both sides of an evaluation make its figures too good."""
-    seen = {owner[case] for case in (*split.labelled, *split.unlabelled)}
-    for part in ("validation", "test"):
-        shared = [case for case in getattr(split, part) if owner[case] in seen]
-        if shared:
-            warnings.warn(
-                f"{len(shared)} {part} cases, {shared[0]!r} among them, are of patients that are also trained on; "
-                "their scores will be too good",
-                FewmaskWarning,
-                stacklevel=3,
-            )

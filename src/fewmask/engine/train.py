@@ -24,7 +24,11 @@ FEWEST_TO_VALIDATE = 5
 
 
 def default_split(
-    dataset: Dataset, labelled: int | float | None = None, validation: int | float | None = None, seed: int = 0
+    dataset: Dataset,
+    labelled: int | float | None = None,
+    validation: int | float | None = None,
+    seed: int = 0,
+    patients: str | None = None,
 ) -> Split:
     """The split of a run that names none.
 
@@ -33,11 +37,14 @@ def default_split(
         labelled: label budget; none: every label there is.
         validation: share or number of the budget that validates; none: a fifth of it where it holds five cases or more, else nothing.
         seed: of the choice.
+        patients: see `fewmask.data.split.make_split`.
     """
-    split = dataset.split(labelled=labelled, seed=seed)
+    split = dataset.split(labelled=labelled, seed=seed, patients=patients)
     if validation is None:
         validation = VALIDATION_SHARE if len(split.labelled) >= FEWEST_TO_VALIDATE else 0
-    return dataset.split(labelled=labelled, validation=validation, seed=seed) if validation else split
+    if not validation:
+        return split
+    return dataset.split(labelled=labelled, validation=validation, seed=seed, patients=patients)
 
 
 def train(

@@ -14,21 +14,23 @@ from fewmask.inference.predictor import Predictor
 from fewmask.run_folder import RunFolder
 
 
-def export_run(run: Path, output: Path, checkpoint: str | None = None) -> None:
+def export_run(run: Path, output: Path, checkpoint: str | None = None, *, overwrite: bool = False) -> None:
     """Write a run's predictor: patches ``(B, C, *patch)`` to class probabilities ``(B, K, *patch)``.
 
     Args:
         run: the run folder.
         output: ``.pt2`` for a ``torch.export`` program with any batch size; ``.safetensors`` for the weights alone.
         checkpoint: ``last``, ``best`` or ``auto``; none: as the run's config says.
+        overwrite: replace a file that is there with other contents.
 
     Raises:
         ConfigError: another ending.
         RunError: no run or no weights there.
+        WriteError: the file cannot be written, or is there with other contents.
     """
     if output.suffix == ".safetensors":
         source = RunFolder.open(run)
-        with replacing(output) as temporary:
+        with replacing(output, overwrite=overwrite) as temporary:
             shutil.copyfile(source.weights(checkpoint or source.experiment().inference.checkpoint), temporary)
     elif output.suffix == ".pt2":
         predictor = Predictor.from_run(run, checkpoint, device="cpu")
@@ -36,7 +38,7 @@ def export_run(run: Path, output: Path, checkpoint: str | None = None) -> None:
         with tempfile.TemporaryDirectory() as folder:
             whole = Path(folder) / "model.pt2"
             torch.export.save(program, whole)
-            with replacing(output) as temporary:
+            with replacing(output, overwrite=overwrite) as temporary:
                 shutil.copyfile(whole, temporary)
     else:
         raise ConfigError(f"{output}: cannot tell the format; use the ending .pt2 (program) or .safetensors (weights)")

@@ -20,10 +20,11 @@ from fewmask.data.preprocess import Preprocessor
 from fewmask.data.restore import resampled_slabs, scan_view
 from fewmask.errors import ConfigError, DataError, RunError
 from fewmask.inference.engines import Engine, accelerate, device_of
-from fewmask.inference.inputs import Scan, scans_of_cases
+from fewmask.inference.inputs import scans_of_cases
 from fewmask.inference.noise_samples import WithSpread, check_spread, set_draws
-from fewmask.inference.outputs import check_apart, map_path, output_path
+from fewmask.inference.outputs import Outputs, begun_first, outputs_of, there_first
 from fewmask.inference.postprocess import entropy_map, largest_component
+from fewmask.inference.scan import Scan
 from fewmask.inference.scratch import scratch_array
 from fewmask.inference.sliding_window import default_stride, most_likely, probability_slabs
 from fewmask.inference.weights import load_weights
@@ -249,8 +250,9 @@ class Predictor:
         spread: bool = False,
         progress: Callable[[int, int], None] | None = None,
         cases: Collection[str] | None = None,
+        overwrite: bool = False,
     ) -> list[Path]:
-        """Segment a file or a folder of files, each into a label map of the same type, name and geometry.
+        """Segment a file or a folder of files, each into a label map of the same type, name and geometry; these maps' paths.
 
         Args:
             source: an image, or a folder (see `fewmask.inference.inputs.find_scans`).
@@ -260,41 +262,37 @@ class Predictor:
             spread: also write the spread over noise samples, into ``spread/``.
             progress: called with scans done and scans in all.
             cases: only the scans of these names; None: all.
-
-        Returns:
-            The label maps' paths.
+            overwrite: replace maps that are there with other contents; scans that have some come first, so it is known early.
 
         Raises:
             ConfigError: see `segment`.
-            DataError: a scan cannot be read or predicted.
-            WriteError: a result cannot be written.
+            DataError: a scan cannot be read or predicted, or two would be written into one file.
+            WriteError: a result cannot be written, or is there with other contents.
         """
         if spread:
             check_spread(self.module)
         scans = scans_of_cases(source, self.task.in_channels, cases)
-        paths = [output_path(scan, target, single=source.is_file()) for scan in scans]
-        check_apart(source, scans, paths)
+        classes = file_parts(list(self.task.class_names)) if probabilities else []
+        beside = [name for name, on in (("uncertainty", uncertainty), ("spread", spread)) if on]
+        outputs = outputs_of(source, target, scans, classes, beside)
         for scan in scans:
             scan.check(self.task.spatial_dims)
-        for done, (scan, path) in enumerate(zip(scans, paths, strict=True)):
+        for done, (scan, files) in enumerate(begun_first(scans, outputs)):
             if progress:
                 progress(done, len(scans))
-            self._predict_file(scan, path, probabilities=probabilities, uncertainty=uncertainty, spread=spread)
+            self._predict_file(scan, files, overwrite=overwrite)
         if progress:
             progress(len(scans), len(scans))
-        return paths
+        return [files.labels for files in outputs]
 
-    def _predict_file(self, scan: Scan, path: Path, *, probabilities: bool, uncertainty: bool, spread: bool) -> None:
+    def _predict_file(self, scan: Scan, outputs: Outputs, *, overwrite: bool) -> None:
         """The label map of one scan and the maps beside it."""
         scans = [scan.read(self.channels)]
         geometry, like = scans[0].geometry, scan.files[0]
-        wanted = [name for name, on in (("uncertainty", uncertainty), ("spread", spread)) if on]
-        beside = {name: np.empty(geometry.shape, dtype=np.float32) for name in wanted}
-        names = file_parts(list(self.task.class_names)) if probabilities else []
-        with scratch_array(path.parent, (len(names), *geometry.shape)) if names else nullcontext() as maps:
+        beside = {name: np.empty(geometry.shape, dtype=np.float32) for name in outputs.beside}
+        number = len(outputs.classes)
+        with scratch_array(outputs.labels.parent, (number, *geometry.shape)) if number else nullcontext() as maps:
             labels = self.segment(scans.pop(), probabilities=maps, **beside)  # and the scan itself is let go
-            write_image(path, labels, geometry, like=like)
-            for name, values in zip(names, () if maps is None else maps, strict=True):
-                write_image(map_path(path, "probabilities", f"_{name}"), values, geometry, like=like)
-        for name, values in beside.items():
-            write_image(map_path(path, name), values, geometry, like=like)
+            arrays = [labels, *(() if maps is None else maps), *beside.values()]
+            for path, values in there_first(zip(outputs, arrays, strict=True)):
+                write_image(path, values, geometry, like=like, overwrite=overwrite)

@@ -19,12 +19,15 @@ from fewmask.data.layout import Case
 from fewmask.data.place import Link, copy, ending_of, place, with_companions
 from fewmask.data.roles import Roles, check_fits, roles_of
 from fewmask.data.split import Split
+from fewmask.data.split_file import write_split
 from fewmask.errors import ConfigError, DataError, RunError
 from fewmask.files import append_text, make_folder, read_json, sweep, write_json, write_text
-from fewmask.inference.inputs import Scan, check_unlabelled
+from fewmask.inference.inputs import check_unlabelled
+from fewmask.inference.outputs import there_first
 from fewmask.inference.predictor import Predictor
 from fewmask.inference.pseudo_rows import Row, lines, read_rows
 from fewmask.inference.pseudo_rows import table as table_text
+from fewmask.inference.scan import Scan
 from fewmask.locks import locked
 
 Array = NDArray[Any]
@@ -71,6 +74,7 @@ def write_pseudo_labels(
     choice: Choice,
     origin: Mapping[str, Any],
     progress: Callable[[int, int], None] | None = None,
+    overwrite: bool = False,
 ) -> Outcome:
     """Write a dataset folder with the true labels that a run could see and predicted ones for all other training scans.
 
@@ -86,12 +90,14 @@ def write_pseudo_labels(
         origin: what the predictions come from, such as the run's name and the digest of its weights; kept in the folder, and
             compared where a call goes on.
         progress: called with scans done and scans in all.
+        overwrite: predict scans anew that are there, and replace files whose contents differ from what this call writes, such as
+            labels that were corrected by hand.
 
     Raises:
         ConfigError: ``output`` was begun from other weights or with another choice.
         DataError: the data set does not fit the run, has no unlabelled scan, or a scan cannot be read.
         RunError: ``output`` holds something else.
-        WriteError: a file cannot be written.
+        WriteError: a file cannot be written, or is there with other contents.
     """
     roles = roles_of(source, split)
     check_fits(source, predictor.channels, predictor.task.class_names, predictor.task.spatial_dims)
@@ -102,8 +108,9 @@ def write_pseudo_labels(
     with locked(output):
         write_json(output / MANIFEST, manifest)
         _sweep(output)
-        writer = _Writer(predictor, source, output, choice)
-        rows = {row.case: row for row in read_rows(output / TABLE) if row.case in roles.unlabelled}
+        writer = _Writer(predictor, source, output, choice, overwrite)
+        before = () if overwrite else read_rows(output / TABLE)
+        rows = {row.case: row for row in before if row.case in roles.unlabelled}
         write_text(output / TABLE, table_text(rows.values()))
         cases = [*roles.labelled, *roles.test, *roles.unlabelled]
         for done, case in enumerate(cases):
@@ -116,7 +123,7 @@ def write_pseudo_labels(
                 append_text(output / TABLE, lines([rows[case]]))
         table = [rows[case] for case in roles.unlabelled]
         write_text(output / TABLE, table_text(table))
-        _describe(output, source, roles, table, split=split, choice=choice)
+        _describe(output, source, roles, table, split=split, choice=choice, overwrite=overwrite)
         if progress:
             progress(len(cases), len(cases))
     return Outcome(roles, table)
@@ -125,8 +132,9 @@ def write_pseudo_labels(
 class _Writer:
     """Writes cases into a new folder; a case that is there is written again to the same bytes."""
 
-    def __init__(self, predictor: Predictor, source: Dataset, output: Path, choice: Choice) -> None:
+    def __init__(self, predictor: Predictor, source: Dataset, output: Path, choice: Choice, overwrite: bool) -> None:
         self.predictor, self.source, self.output, self.choice = predictor, source, output, choice
+        self.overwrite = overwrite
         self.ending = ending_of(source)
         make_folder(output / "imagesTr")
         make_folder(output / "labelsTr")
@@ -139,10 +147,10 @@ class _Writer:
         target = self.output / ("labelsTs" if test else "labelsTr") / f"{case.id}{self.ending}"
         if suffix_of(case.label) == suffix_of(target):
             for file, there in with_companions(case.label, target, is_label=True):
-                copy(file, there)  # never a link: labels are edited in place
+                copy(file, there, overwrite=self.overwrite)  # never a link: labels are edited in place
         else:
             label = self.source.read_label(case.id)
-            write_image(target, label.data, label.geometry)
+            write_image(target, label.data, label.geometry, overwrite=self.overwrite)
 
     def label(self, case: Case) -> Row:
         """A scan with a predicted label, and how sure the model was."""
@@ -158,9 +166,10 @@ class _Writer:
         row = Row(case.id, kept, mean, int(found.sum()), float(unsure.mean()))
         labels[unsure] = self.predictor.task.num_classes
         levels = np.floor(confidence * LEVELS).astype(np.uint8)
-        write_image(self.output / CONFIDENCE / f"{case.id}{self.ending}", levels, geometry, like=like)
-        if kept:
-            write_image(self.output / "labelsTr" / f"{case.id}{self.ending}", labels, geometry, like=like)
+        maps = {CONFIDENCE: levels, "labelsTr": labels} if kept else {CONFIDENCE: levels}
+        files = ((self.output / folder / f"{case.id}{self.ending}", values) for folder, values in maps.items())
+        for path, values in there_first(files):
+            write_image(path, values, geometry, like=like, overwrite=self.overwrite)
         self._images(case, "imagesTr" if kept else "imagesUn")
         return row
 
@@ -168,10 +177,10 @@ class _Writer:
         for number, path in enumerate(case.images):
             target = self.output / folder / f"{case.id}_{number:04d}{self.ending}"
             if suffix_of(path) in JPEG:
-                write_picture(target, read_image(path).data)
+                write_picture(target, read_image(path).data, overwrite=self.overwrite)
                 continue
             for file, there in with_companions(path, target):
-                place(file, there, self.choice.link)
+                place(file, there, self.choice.link, overwrite=self.overwrite)
 
 
 def _check_output(output: Path, source: Dataset, manifest: Mapping[str, Any]) -> None:
@@ -203,9 +212,25 @@ def _sweep(output: Path) -> None:
             shutil.rmtree(stale, ignore_errors=True)
 
 
-def _describe(output: Path, source: Dataset, roles: Roles, rows: list[Row], *, split: Split, choice: Choice) -> None:
-    """``splits.json`` and ``dataset.json``, in which nothing is said of cases that are not there."""
-    kept, left = ([row.case for row in rows if row.kept == chosen] for chosen in (True, False))
+def _describe(
+    output: Path,
+    source: Dataset,
+    roles: Roles,
+    rows: list[Row],
+    *,
+    split: Split,
+    choice: Choice,
+    overwrite: bool = False,
+) -> None:
+    """``splits.json`` and ``dataset.json``; other splits stay."""
+    values = _description(output, source, roles, rows, choice)
+    write_split(output, SPLIT, _pseudo_split(roles, rows, split), replace=overwrite, option="--overwrite")
+    write_json(output / "dataset.json", values, overwrite=overwrite)
+
+
+def _description(output: Path, source: Dataset, roles: Roles, rows: list[Row], choice: Choice) -> dict[str, Any]:
+    """``dataset.json``, in which nothing is said of cases that are not there."""
+    kept = [row.case for row in rows if row.kept]
     labels = {name: value for value, name in enumerate(source.class_names)}
     if choice.ignore_below is not None:
         labels["ignore"] = len(labels)
@@ -223,7 +248,13 @@ def _describe(output: Path, source: Dataset, roles: Roles, rows: list[Row], *, s
         values["patients"] = source.description.patients
     if source.description.shortcuts:
         values["shortcuts"] = list(source.description.shortcuts)
-    made = Split(
+    return values
+
+
+def _pseudo_split(roles: Roles, rows: list[Row], split: Split) -> Split:
+    """Validation has true labels only."""
+    kept, left = ([row.case for row in rows if row.kept == chosen] for chosen in (True, False))
+    return Split(
         labelled=tuple(sorted({*roles.labelled, *kept} - {*roles.validation})),
         validation=roles.validation,
         unlabelled=tuple(left),
@@ -231,5 +262,3 @@ def _describe(output: Path, source: Dataset, roles: Roles, rows: list[Row], *, s
         how=f"{len(roles.labelled)} true labels, {len(kept)} predicted ones; validation has true ones only",
         shortcuts=split.shortcuts,  # but no protocol, which knows true labels only
     )
-    write_json(output / "splits.json", {"splits": {SPLIT: made.model_dump(mode="json")}})
-    write_json(output / "dataset.json", values)

@@ -18,12 +18,14 @@ from fewmask.data.image import Image
 from fewmask.data.roles import Roles, check_fits, roles_of
 from fewmask.data.split import Split
 from fewmask.errors import ConfigError
-from fewmask.files import write_json, write_text
+from fewmask.files import json_text, read_json, write_text
 from fewmask.inference.features import PooledFeatures
-from fewmask.inference.inputs import Scan, check_unlabelled
+from fewmask.inference.inputs import check_unlabelled
 from fewmask.inference.predictor import Predictor
+from fewmask.inference.scan import Scan
 from fewmask.inference.select import By, disagreement, foreground_doubt, order, percentile_ranks
 from fewmask.methods.base import SoftmaxPredictor
+from fewmask.overwrite import refusal, refuse_text
 
 Array = NDArray[Any]
 
@@ -190,16 +192,35 @@ def predicted(keep: Path, case: str) -> list[Array]:
         return [maps[name] for name in maps.files]
 
 
-def write_rank(folder: Path, rows: Sequence[Ranked], facts: dict[str, Any]) -> None:
+def check_rank(folder: Path, facts: dict[str, Any]) -> None:
+    """See, before any scan is looked at, that a folder holds no ranking of other facts.
+
+    Raises:
+        WriteError: it does.
+    """
+    path = folder / "rank.json"
+    if not path.is_file():
+        return
+    try:
+        before = read_json(path)
+        same = {key: value for key, value in before.items() if key != "scans"} == facts
+    except (OSError, ValueError, AttributeError):
+        same = False
+    if not same:
+        raise refusal(path, "is another ranking")
+
+
+def write_rank(folder: Path, rows: Sequence[Ranked], facts: dict[str, Any], *, overwrite: bool = False) -> None:
     """Write ``rank.csv`` and ``rank.json``.
 
     Args:
         folder: where to.
         rows: first the scan to label first.
         facts: what else the JSON tells, such as the runs.
+        overwrite: replace files that are there with other contents.
 
     Raises:
-        WriteError: they cannot be written.
+        WriteError: they cannot be written, or one is there with other contents; then neither is.
     """
     text = io.StringIO()
     table = csv.DictWriter(text, list(Ranked.__dataclass_fields__), lineterminator="\n")
@@ -207,5 +228,11 @@ def write_rank(folder: Path, rows: Sequence[Ranked], facts: dict[str, Any]) -> N
     for row in rows:
         values = asdict(row)
         table.writerow({k: f"{v:.6g}" if isinstance(v, float) else "" if v is None else v for k, v in values.items()})
-    write_text(folder / "rank.csv", text.getvalue())
-    write_json(folder / "rank.json", {**facts, "scans": [asdict(row) for row in rows]})
+    texts = {
+        folder / "rank.csv": text.getvalue(),
+        folder / "rank.json": json_text({**facts, "scans": [asdict(row) for row in rows]}),
+    }
+    if not overwrite:
+        refuse_text(texts.items())
+    for path, contents in texts.items():
+        write_text(path, contents, overwrite=overwrite)

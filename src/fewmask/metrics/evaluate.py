@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -17,6 +18,8 @@ from fewmask.metrics.row_set import row_set_distance
 from fewmask.metrics.score import EXTRAS, Score, metric_names, score_labels
 from fewmask.names import check_name
 from fewmask.words import count
+
+_MARK = re.compile(r"(.+)[._-](?:seg|segmentation|label|labels|mask|gt|anno)", re.IGNORECASE)
 
 
 def evaluate(
@@ -36,7 +39,7 @@ def evaluate(
     Args:
         predictions: a folder of label maps, or one file.
         reference: likewise, or a dataset folder, all of whose labels are then references. Files of two folders belong together by
-            their names without the ending; two files always.
+            their names without the ending, and without a mark such as ``.seg`` of the reference's; two files always.
         class_names: background first, label value = position; None: every value found is a class, ``class_1``...
         unit: of the distances: millimetres by the reference's spacing, or voxels.
         nsd_tolerance: also compute the surface Dice at this distance, in ``unit``.
@@ -145,14 +148,30 @@ def _matched(predictions: Path, reference: Path) -> tuple[dict[str, Path], dict[
             f"{predictions} and {reference}: one is a folder, the other a file; give two folders or two files"
         )
     if reference.is_dir():
-        return _files(predictions), _files(reference)
+        predicted, true = _files(predictions), _files(reference)
+        named: dict[str, Path] = {}
+        for name, path in true.items():
+            other = named.setdefault(_as_predicted(name, predicted, true), path)
+            if other is not path:
+                raise DataError(f"{reference}: {other.name} and {path.name} are of one case; remove one of them")
+        return predicted, named
     name = _stem(reference)
     return {name: predictions}, {name: reference}
 
 
+def _as_predicted(name: str, predicted: Container[str], true: Container[str]) -> str:
+    """The name of a reference, without a mark such as ``.seg`` or ``_label`` where the prediction has none."""
+    found = _MARK.fullmatch(name)
+    if name in predicted or found is None or found[1] not in predicted or found[1] in true:
+        return name
+    return found[1]
+
+
 def _files(folder: Path) -> dict[str, Path]:
     if is_dataset(folder):
-        return {case.id: case.label for case in Dataset.open(folder).cases.values() if case.label is not None}
+        data = Dataset.open(folder)
+        data.warn_of_lost()
+        return {case.id: case.label for case in data.cases.values() if case.label is not None}
     files: dict[str, Path] = {}
     for path in _label_maps(folder):
         if other := files.get(_stem(path)):

@@ -11,9 +11,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Literal
 
-from fewmask.files import write_json, write_text
+from fewmask.files import json_text, write_text
 from fewmask.metrics.overlap import dice, jaccard
 from fewmask.metrics.score import DEFINITIONS, OVERLAPS, Metrics, Status, metric_names
+from fewmask.overwrite import refuse_text
 from fewmask.whole import digest_of
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Evaluation:
         metrics = {name: {"mean": _mean(values), "std": _std(values)} for name, values in columns.items()}
         return {"n": len(rows) - counts["absent"], **counts, "metrics": metrics, "pooled": _pooled(rows)}
 
-    def write(self, folder: Path | str) -> None:
+    def write(self, folder: Path | str, *, overwrite: bool = False) -> None:
         """Write ``scores.csv`` and ``summary.json``, each in one step.
 
         The table has one row a case and class, with empty cells where absent; the summary also names the definitions, and
@@ -99,13 +100,16 @@ class Evaluation:
 
         Args:
             folder: made if need be.
+            overwrite: replace files that are there with other contents.
+
+        Raises:
+            WriteError: a file cannot be written, or is there with other contents; then neither is.
         """
         text = io.StringIO(newline="")
         table = csv.writer(text, lineterminator="\n")
         table.writerow(("case", "class", "status", *self.metric_names))
         for row in self.rows:
             table.writerow((row.case, row.class_name, row.status, *(row.metrics[name] for name in self.metric_names)))
-        write_text(Path(folder) / "scores.csv", text.getvalue())
         about = {
             "fewmask": _version(),
             "scores": digest_of(text.getvalue()),
@@ -116,7 +120,14 @@ class Evaluation:
             "extra_predictions": list(self.extra),
             "shortcuts": list(self.shortcuts),
         }
-        write_json(Path(folder) / "summary.json", about | self.summary() | {"definitions": DEFINITIONS})
+        texts = {
+            Path(folder) / "scores.csv": text.getvalue(),
+            Path(folder) / "summary.json": json_text(about | self.summary() | {"definitions": DEFINITIONS}),
+        }
+        if not overwrite:
+            refuse_text(texts.items())
+        for path, contents in texts.items():
+            write_text(path, contents, overwrite=overwrite)
 
     def table(self) -> Table:
         """The summary for the console; see `fewmask.metrics.table`."""

@@ -8,7 +8,7 @@ import pytest
 
 from fewmask.data.convert import convert, run
 from fewmask.data.image import write_image
-from fewmask.errors import ConfigError, DataError
+from fewmask.errors import ConfigError, DataError, WriteError
 from layouts import LA_CASES, everything, scan, write_la
 
 
@@ -27,11 +27,11 @@ def stop_after(monkeypatch, cases):
     """Let writing fail after some cases, as Ctrl-C does."""
     real, done = run.write_case, []
 
-    def write(root, plan, case):
+    def write(root, plan, case, **options):
         if len(done) == cases:
             raise KeyboardInterrupt
         done.append(case.id)
-        real(root, plan, case)
+        real(root, plan, case, **options)
 
     monkeypatch.setattr(run, "write_case", write)
     return done
@@ -61,7 +61,11 @@ def test_a_second_conversion_writes_what_changed_and_what_is_new(raw, tmp_path):
     write_image(path, image, run.Dataset.open(tmp_path / "la").read(LA_CASES[0]).geometry)
     write_la(tmp_path / "more", ("NEW",))
     (tmp_path / "more/Training Set/NEW").rename(raw / "Training Set/NEW")
-    done = convert("la", raw, tmp_path / "la")
+    before = everything(tmp_path / "la/imagesTr")
+    with pytest.raises(WriteError, match=rf"{LA_CASES[0]}_0000.* other contents; add --overwrite"):
+        convert("la", raw, tmp_path / "la")
+    assert everything(tmp_path / "la/imagesTr") == before, "the changed case is asked for before the new one is written"
+    done = convert("la", raw, tmp_path / "la", overwrite=True)
     assert done.written == 2
     np.testing.assert_array_equal(done.dataset.read(LA_CASES[0]).data[0], image)
 

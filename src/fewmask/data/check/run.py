@@ -12,6 +12,8 @@ from fewmask.data.check.findings import SEVERITIES, CheckReport, Finding, Row
 from fewmask.data.check.inspect_case import Inspection, inspect_case
 from fewmask.data.dataset import Dataset
 from fewmask.data.layout import Case
+from fewmask.data.owners import in_doubt
+from fewmask.data.patients import find_patients
 
 __all__ = ["CheckReport", "Finding", "Row", "check_dataset"]
 
@@ -46,7 +48,12 @@ def check_dataset(
                 progress(len(inspections), len(dataset))
     findings = [Finding(p.severity, p.case, p.path, p.message) for p in dataset.problems]
     findings += [finding for inspection in inspections for finding in inspection.findings]
-    findings += [*_duplicates(inspections, dataset.root), *_outliers(inspections), *_overview(dataset, inspections)]
+    findings += [
+        *_duplicates(inspections, dataset.root),
+        *_outliers(inspections),
+        *_overview(dataset, inspections),
+        *_patients(dataset),
+    ]
     findings.sort(key=lambda finding: (SEVERITIES.index(finding.severity), finding.case or "", str(finding.path)))
     return CheckReport(
         dataset.name, dataset.root, dataset.class_names, findings, [inspection.row for inspection in inspections]
@@ -115,3 +122,22 @@ def _overview(dataset: Dataset, inspections: list[Inspection]) -> Iterator[Findi
     for value, name in enumerate(dataset.class_names):
         if volumes and not any(counts[value] for counts in volumes):
             yield Finding("warning", None, path, f"names the class {name!r} ({value}), but no label contains it")
+
+
+def _patients(dataset: Dataset) -> Iterator[Finding]:
+    """Whose scans they are, where the ids tell it and ``dataset.json`` does not; and who is in training and test scans."""
+    path = dataset.root / "dataset.json"
+    found = find_patients(dataset.cases)
+    told = dataset.description.patients or dataset.description.unrelated
+    if not told and found.verdict == "doubtful":
+        yield Finding("warning", None, path, in_doubt(found))
+    elif not told and found.verdict == "clear":
+        rule = f" (rule {found.pattern})" if found.pattern else ""
+        message = f"does not say so, but by their ids {found.describe()}{rule}; a split keeps them together, or not with --patients none"
+        yield Finding("note", None, path, message)
+    of = dataset.description.patients or ({} if told or found.verdict != "clear" else found.of)
+    trained = {of[case]: case for case in (*dataset.ids("train"), *dataset.ids("unlabelled")) if case in of}
+    for case in dataset.ids("test"):
+        if case in of and of[case] in trained:
+            message = f"is of the patient of {trained[of[case]]!r}, who is trained on: test scores will be too good; move one of them"
+            yield Finding("warning", case, dataset.case(case).images[0], message)

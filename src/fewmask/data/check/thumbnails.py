@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,11 @@ _SHEET = 240  # a contact sheet of more is no longer looked at
 
 
 def write_thumbnails(
-    data: CheckReport | Dataset | Path | str, folder: Path | str, progress: Callable[[int, int], None] | None = None
+    data: CheckReport | Dataset | Path | str,
+    folder: Path | str,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    overwrite: bool = False,
 ) -> Path:
     """Write ``<case>.png`` for every readable case, and ``index.png``, which shows up to 240 of them side by side.
 
@@ -36,33 +41,43 @@ def write_thumbnails(
         data: a data set, its folder, or the report of `check_dataset`.
         folder: where to; made if need be.
         progress: called with the number of cases done and in all.
+        overwrite: replace pictures that are there with other contents.
 
     Returns:
         The path of ``index.png``.
 
     Raises:
         DataError: no case of the data set can be read.
+        WriteError: a picture cannot be written, or is there with other contents.
     """
     if not isinstance(data, Dataset):
         data = Dataset.open(data.root if isinstance(data, CheckReport) else data, strict=False)
-    folder, cases, tiles = Path(folder), list(data.cases.values()), []
+    folder, cases = Path(folder), list(data.cases.values())
+    tiles: dict[int, Any] = {}
     shown = {round(number) for number in np.linspace(0, len(cases) - 1, min(len(cases), _SHEET))}
-    for number, case in enumerate(cases):
+    places = {number: folder / _picture_name(case.id) for number, case in enumerate(cases)}
+    for done, number in enumerate(sorted(places, key=lambda number: not places[number].exists()), start=1):
+        case = cases[number]
         try:
             picture = draw_case(case, _SIDE)
         except DataError:
             continue  # check_dataset says what is wrong with it
         finally:
             if progress is not None:
-                progress(number + 1, len(cases))
+                progress(done, len(cases))
         legend = data.class_names[1:] if case.label else ()
-        _save(_captioned(picture, case.id, case.group, legend), folder / f"{case.id}.png")
+        _save(_captioned(picture, case.id, case.group, legend), places[number], overwrite)
         if number in shown:
-            tiles.append(_captioned(_fit(picture, _TILE), case.id, "", ()))
+            tiles[number] = _captioned(_fit(picture, _TILE), case.id, "", ())
     if not tiles:
         raise DataError(f"{data.root}: no scan can be read; run the check to see why")
-    _save(_sheet(tiles), folder / "index.png")
+    _save(_sheet([tiles[number] for number in sorted(tiles)]), folder / "index.png", overwrite)
     return folder / "index.png"
+
+
+def _picture_name(case: str) -> str:
+    """A case's picture; one that is called like the contact sheet, or like such a case's picture, gets a mark behind it."""
+    return f"{case}-.png" if re.fullmatch("index-*", case, re.IGNORECASE) else f"{case}.png"
 
 
 def draw_case(case: Case, side: int) -> Any:
@@ -185,6 +200,6 @@ def _sheet(tiles: list[Any]) -> Any:
     return canvas
 
 
-def _save(picture: Any, path: Path) -> None:
-    with replacing(path) as temporary:
+def _save(picture: Any, path: Path, overwrite: bool) -> None:
+    with replacing(path, overwrite=overwrite) as temporary:
         picture.save(temporary, format="PNG", compress_level=3)

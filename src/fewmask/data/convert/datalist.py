@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -65,14 +65,18 @@ RAW/
                 path, 'a list under "training"', f"the keys {', '.join(map(repr, values)) or 'of nothing'}"
             )
         entries = [(part, self._entry(raw, path, entry)) for part, entry in _entries(values)]
+        shared = _check_each_once(raw, path, entries)
         names = _names([entry.images for _, entry in entries])
+        _check_names(path, names, [entry.images for _, entry in entries])
         cases = [_source(name, part, entry) for name, (part, entry) in zip(names, entries, strict=True)]
         validating = {
             case.id
             for case, (part, entry) in zip(cases, entries, strict=True)
             if case.labelled and (part == "validation" or (part == "training" and self.config.fold in entry.folds))
         }
-        return self._plan(raw, path, cases, validating)
+        plan = self._plan(raw, path, cases, validating)
+        plan.missing += shared
+        return plan
 
     def _list(self, raw: Path) -> Path:
         if self.config.file is not None:
@@ -134,6 +138,34 @@ def _entries(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
                 yield part, entry
 
 
+def _check_each_once(raw: Path, where: Path, entries: Sequence[tuple[str, _Entry]]) -> list[str]:
+    """Refuse a file that is two scans, or scan and label; a sentence where two scans have one label, which may be meant."""
+    scans: dict[Path, str] = {}
+    labels: dict[Path, Path] = {}
+    shared: list[tuple[Path, Path, Path]] = []
+    for part, entry in entries:
+        for image in dict.fromkeys(path.resolve() for path in entry.images):
+            if image in scans:
+                told = f"twice under {part}" if scans[image] == part else f"under {scans[image]} and under {part}"
+                name = _below(raw, next(path for path in entry.images if path.resolve() == image))
+                raise DataError(f"{where}: names the scan {name} {told}; keep it once")
+            scans[image] = part
+        if entry.label and (other := labels.setdefault(entry.label.resolve(), entry.images[0])) != entry.images[0]:
+            shared.append((entry.label, other, entry.images[0]))
+    for label in labels:
+        if label in scans:
+            raise DataError(f"{where}: names {_below(raw.resolve(), label)} as a scan and as a label; mend the list")
+    return [
+        f"{where}: gives the label {_below(raw, label)} to two scans, {_below(raw, one)} and {_below(raw, two)}; check that it is of both, "
+        "and keep them on one side of a split"
+        for label, one, two in shared
+    ]
+
+
+def _below(raw: Path, path: Path) -> str:
+    return path.relative_to(raw).as_posix() if path.is_relative_to(raw) else str(path)
+
+
 def _source(name: str, part: str, entry: _Entry) -> Source:
     group: Group = "test" if part == "test" else "train" if entry.label else "unlabelled"
     files = (*entry.images, entry.label) if entry.label else entry.images
@@ -144,15 +176,29 @@ def _names(scans: list[Files]) -> list[str]:
     """Case names from file names; where these are not all different, from their folders'."""
     ways: tuple[Callable[[Files], str], ...] = (
         _stem,
+        _common,
         lambda images: images[0].parent.name,
         lambda images: f"{images[0].parent.name}_{_stem(images)}",
+        lambda images: "_".join((*images[0].parts[-3:-1], _common(images))),
     )
     named = [[way(images) for images in scans] for way in ways]
     return next((names for names in named if len(set(names)) == len(names)), named[-1])
 
 
+def _check_names(where: Path, names: Sequence[str], scans: Sequence[Files]) -> None:
+    seen: dict[str, Files] = {}
+    for name, images in zip(names, scans, strict=True):
+        if (other := seen.setdefault(name, images)) is not images:
+            raise DataError(f"{where}: {images[0]} and {other[0]} would both be the case {name!r}; rename one of them")
+
+
 def _stem(images: Files) -> str:
-    """What the names of a case's files have in common, without channel numbers."""
+    """What the names of a case's files have in common, without a channel number."""
+    return _common(images).removesuffix("_0000")
+
+
+def _common(images: Files) -> str:
+    """What they have in common."""
     alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*(stem(path) for path in images), strict=False))
     common = "".join(letters[0] for letters in alike)
-    return (common if len(images) == 1 else common.rstrip("_-.") or stem(images[0])).removesuffix("_0000")
+    return common if len(images) == 1 else common.rstrip("_-.") or stem(images[0])

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from fewmask.data.convert.base import Plan, Source
 from fewmask.data.convert.write import targets
-from fewmask.data.layout import Group
+from fewmask.data.layout import IMAGE_FOLDERS, Group
 from fewmask.errors import DataError
 from fewmask.files import read_json, sweep, write_json
+from fewmask.overwrite import refusal, refuse_change
 
 NAME = "conversion.json"
 
@@ -29,8 +30,23 @@ def digest(raw: Path, case: Source, dated: bool) -> str:
     return made.hexdigest()[:16]
 
 
-def begin(root: Path, raw: Path, plan: Plan, settings: Mapping[str, Any], dated: bool) -> list[Source]:
-    """Make the folder ready and say which cases are still to be written.
+@dataclass(frozen=True)
+class Todo:
+    """What a conversion still has to do.
+
+    Attributes:
+        standing: cases that an earlier conversion wrote, or began, from other files than there are now.
+        missing: cases that are not there, or not whole.
+        described: the digest of the ``dataset.json`` that an earlier conversion wrote, or None.
+    """
+
+    standing: list[Source]
+    missing: list[Source]
+    described: str | None
+
+
+def begin(root: Path, raw: Path, plan: Plan, settings: Mapping[str, Any], dated: bool) -> Todo:
+    """Make the folder ready and say which cases are still to be written; the record of ``standing`` ones stays until `settle`.
 
     Args:
         root: the dataset folder.
@@ -43,30 +59,68 @@ def begin(root: Path, raw: Path, plan: Plan, settings: Mapping[str, Any], dated:
         DataError: the folder holds something else.
     """
     path, cases = root / NAME, {case.id: digest(raw, case, dated) for case in plan.cases}
-    before = _read(root, path, settings)
+    before, described = _read(root, path, settings)
     for folder in ("imagesTr", "labelsTr", "imagesUn", "imagesTs", "labelsTs"):
         sweep(root / folder)
-    changed = [case for case in plan.cases if before.get(case.id) != cases[case.id]]
     gone = set(before) - set(cases)
     if gone:
         raise DataError(
             f"{root}: was made from more cases than there are now, {min(gone)!r} among them; complete the raw data or choose another folder"
         )
-    for case in changed:
-        _remove(root, plan, case)
-    write_json(path, {**settings, "cases": cases})
-    return [case for case in plan.cases if not _whole(root, plan, case)]
+    changed = [case for case in plan.cases if before.get(case.id) != cases[case.id]]
+    standing = [case for case in changed if any(file.is_file() for file in _everywhere(root, plan, case))]
+    kept = {case.id for case in standing}
+    known = {case: value for case, value in cases.items() if case not in kept}
+    known |= {case: value for case, value in before.items() if case in kept}
+    _record(path, settings, known, described)
+    missing = [case for case in plan.cases if case.id not in kept and not _whole(root, plan, case)]
+    return Todo(standing, missing, described)
 
 
-def _read(root: Path, path: Path, settings: Mapping[str, Any]) -> dict[str, str]:
-    """The cases' fingerprints of an earlier conversion; none where there was none."""
+def settle(root: Path, raw: Path, plan: Plan, settings: Mapping[str, Any], *, dated: bool, described: str) -> None:
+    """Put on record that all cases are as the raw data are now.
+
+    Args:
+        root: the dataset folder.
+        raw: what the cases lie in.
+        plan: the cases.
+        settings: as for `begin`.
+        dated: as for `begin`.
+        described: the digest of ``dataset.json``.
+    """
+    _record(root / NAME, settings, {case.id: digest(raw, case, dated) for case in plan.cases}, described)
+
+
+def leave_old_place(root: Path, plan: Plan, case: Source, *, overwrite: bool) -> None:
+    """Remove the files of a case that was written into another folder now; one that differs from the new one stays.
+
+    Raises:
+        WriteError: such a file stays.
+    """
+    images, label = targets(root, plan, case)
+    new = {path.name: path for path in images} | ({f"label {label.name}": label} if label else {})
+    for old in _everywhere(root, plan, case) - {*new.values()}:
+        if not old.is_file():
+            continue
+        same = new.get(old.name if old.parent.name in IMAGE_FOLDERS else f"label {old.name}")
+        if not overwrite and not (same and refuse_change(old, same)):
+            raise refusal(old, "belongs to a case that has no label any more")
+        old.unlink()
+
+
+def _record(path: Path, settings: Mapping[str, Any], cases: Mapping[str, str], described: str | None) -> None:
+    write_json(path, {**settings, **({"described": described} if described else {}), "cases": cases})
+
+
+def _read(root: Path, path: Path, settings: Mapping[str, Any]) -> tuple[dict[str, str], str | None]:
+    """The fingerprints of an earlier conversion's cases, none where there was none, and of its ``dataset.json``."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
-        return {}
+        return {}, None
     if not path.is_file():
         raise DataError(f"{root}: is there already and is no conversion that could go on; choose another folder")
     try:
         values = read_json(path)
-        cases = dict(values.pop("cases"))
+        cases, described = dict(values.pop("cases")), values.pop("described", None)
     except (OSError, ValueError, TypeError, AttributeError, KeyError):
         raise DataError(f"{path}: cannot be read; delete {root} and convert again") from None
     if values != dict(settings):
@@ -74,7 +128,7 @@ def _read(root: Path, path: Path, settings: Mapping[str, Any]) -> dict[str, str]
             f"{root}: was converted by {values.get('converter')!r} with {values.get('settings')}, now {settings['converter']!r} with "
             f"{settings['settings']} is asked for; choose another folder"
         )
-    return {str(case): str(value) for case, value in cases.items()}
+    return {str(case): str(value) for case, value in cases.items()}, described
 
 
 def _whole(root: Path, plan: Plan, case: Source) -> bool:
@@ -82,9 +136,9 @@ def _whole(root: Path, plan: Plan, case: Source) -> bool:
     return all(path.is_file() for path in (*images, *([label] if label else [])))
 
 
-def _remove(root: Path, plan: Plan, case: Source) -> None:
-    """Remove a case's files, in whatever folder an earlier conversion put them."""
-    for group in get_args(Group):
-        images, label = targets(root, plan, replace(case, group=group, labelled=group != "unlabelled"))
-        for path in (*images, *([label] if label else [])):
-            path.unlink(missing_ok=True)
+def _everywhere(root: Path, plan: Plan, case: Source) -> set[Path]:
+    """A case's files in whatever folder an earlier conversion put them."""
+    places = (
+        targets(root, plan, replace(case, group=group, labelled=group != "unlabelled")) for group in get_args(Group)
+    )
+    return {path for images, label in places for path in (*images, *([label] if label else []))}

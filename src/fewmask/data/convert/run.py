@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -11,13 +12,15 @@ from typing import Any
 from fewmask.config import validate
 from fewmask.data.convert.archive import is_archive, unpacked
 from fewmask.data.convert.base import CONVERTERS, Plan, Source
-from fewmask.data.convert.record import begin
+from fewmask.data.convert.record import begin, leave_old_place, settle
 from fewmask.data.convert.splits import published_notes, published_order, published_splits, published_test
 from fewmask.data.convert.write import label_ending, write_case
 from fewmask.data.dataset import Dataset
+from fewmask.data.split_file import read_splits, refuse_other, write_split
 from fewmask.errors import DataError
-from fewmask.files import write_json
+from fewmask.files import json_text, write_text
 from fewmask.names import is_safe
+from fewmask.overwrite import refuse_text
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ def convert(
     settings: Mapping[str, Any] | None = None,
     *,
     unpack: Path | None = None,
+    overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Conversion:
     """Convert a data set. One that was cut short goes on with the first case that is missing; nothing in ``raw`` is changed.
@@ -56,12 +60,14 @@ def convert(
         root: the dataset folder to write; new, or of a conversion that was cut short.
         settings: of the converter.
         unpack: where an archive is unpacked to, and stays; none: beside ``root``, and removed at the end.
+        overwrite: replace files of an earlier conversion with other contents: of cases that have changed since, of ``dataset.json``
+            where somebody edited it, of splits of the same name.
         progress: is told cases done and cases in all.
 
     Raises:
         ConfigError: there is no such converter or setting.
         DataError: ``raw`` is laid out in another way, a file is damaged, or ``root`` holds something else.
-        WriteError: the disk is full.
+        WriteError: the disk is full, or see ``overwrite``.
     """
     kind = CONVERTERS[name]
     config = validate(kind.Config, settings or {}, f"settings of {name}")
@@ -80,12 +86,33 @@ def convert(
         plan.cases = _placed(plan.cases, published_test(kind.published, plan.cases))
         asked = {"converter": name, "settings": config.model_dump(mode="json")}
         todo = begin(root, folder, plan, asked, dated=raw.is_dir())
-        total = len(plan.cases)
-        for number, case in enumerate(todo):
-            progress(total - len(todo) + number, total)
-            write_case(root, plan, case)
+        text = json_text(_description(plan, kind.published))
+        if not overwrite:
+            _refuse_edited(root, plan, text, todo.described)
+        written, total = len(todo.standing) + len(todo.missing), len(plan.cases)
+        for number, case in enumerate([*todo.standing, *todo.missing]):
+            progress(total - written + number, total)
+            write_case(root, plan, case, overwrite=overwrite)
+            if case in todo.standing:
+                leave_old_place(root, plan, case, overwrite=overwrite)
         progress(total, total)
-    return _finish(root, plan, kind.published, len(todo))
+        write_text(root / "dataset.json", text)
+        settle(root, folder, plan, asked, dated=raw.is_dir(), described=_digest(text))
+    return _finish(root, plan, kind.published, written, overwrite)
+
+
+def _refuse_edited(root: Path, plan: Plan, text: str, described: str | None) -> None:
+    """Refuse, before a case is written, to replace a ``dataset.json`` that somebody edited, or another split of the same name."""
+    path = root / "dataset.json"
+    if path.is_file() and _digest(path.read_text(encoding="utf-8", errors="replace")) != described:
+        refuse_text([(path, text)])
+    splits = read_splits(root)
+    for name, split in plan.splits.items():
+        refuse_other(root, name, split, splits, "--overwrite")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _refuse_nested(raw: Path, root: Path) -> None:
@@ -120,7 +147,8 @@ def _placed(cases: list[Source], test: frozenset[str]) -> list[Source]:
     return [replace(case, group="test") if case.id in test and case.group == "train" else case for case in cases]
 
 
-def _finish(root: Path, plan: Plan, published: str | None, written: int) -> Conversion:
+def _description(plan: Plan, published: str | None) -> dict[str, Any]:
+    """``dataset.json``."""
     description: dict[str, Any] = {
         "name": plan.name,
         "channel_names": {str(number): name for number, name in enumerate(plan.channel_names)},
@@ -138,9 +166,13 @@ def _finish(root: Path, plan: Plan, published: str | None, written: int) -> Conv
         description["shortcuts"] = list(plan.shortcuts)
     if plan.reference:
         description["reference"] = plan.reference
-    write_json(root / "dataset.json", description)
+    return description
+
+
+def _finish(root: Path, plan: Plan, published: str | None, written: int, overwrite: bool) -> Conversion:
     dataset = Dataset.open(root)
     splits = {**published_splits(published, dataset), **plan.splits}
     for name, split in splits.items():
-        dataset.save_split(name, split)
+        split.check(dataset)
+        write_split(root, name, split, replace=overwrite, option="--overwrite")
     return Conversion(dataset, written, list(splits), [*plan.notes, *published_notes(published, splits)], plan.missing)

@@ -39,8 +39,10 @@ def _is_joint(plan: Plan) -> bool:
     return plan.joint or plan.file_ending in PICTURES
 
 
-def write_case(root: Path, plan: Plan, case: Source) -> None:
+def write_case(root: Path, plan: Plan, case: Source, *, overwrite: bool = True) -> None:
     """Read a case and write its files, the label first: the first image is there only when all is.
+
+    Without ``overwrite`` a file with other contents stays, and is an error.
 
     Raises:
         DataError: it cannot be read; its image and label have different shapes; or a label value is no class.
@@ -51,25 +53,26 @@ def write_case(root: Path, plan: Plan, case: Source) -> None:
     where = case.files[0] if case.files else root / case.id
     _check(where, plan, case, content)
     if label is not None:
-        _write_label(label, content)
+        _write_label(label, content, overwrite)
     for number, path in reversed(list(enumerate(images))):
         if isinstance(content.image, tuple):
-            copy_file(content.image[number], path)
+            copy_file(content.image[number], path, overwrite=overwrite)
         elif plan.file_ending in PICTURES:
-            write_picture(path, content.image)
+            write_picture(path, content.image, overwrite=overwrite)
         else:
-            write_volume(path, content.image[number], _geometry(content, content.image[number].shape))
+            geometry = _geometry(content, content.image[number].shape)
+            write_volume(path, content.image[number], geometry, overwrite=overwrite)
 
 
-def _write_label(path: Path, content: Content) -> None:
+def _write_label(path: Path, content: Content, overwrite: bool) -> None:
     if isinstance(content.label, Path):
-        copy_file(content.label, path)
+        copy_file(content.label, path, overwrite=overwrite)
     elif content.label is not None:
         values = content.label.astype(np.uint8)
         if suffix_of(path) in PICTURES:
-            write_picture(path, values[None])
+            write_picture(path, values[None], overwrite=overwrite)
         else:
-            write_volume(path, values, _geometry(content, values.shape))
+            write_volume(path, values, _geometry(content, values.shape), overwrite=overwrite)
 
 
 def _geometry(content: Content, shape: tuple[int, ...]) -> Geometry:
@@ -119,30 +122,30 @@ def narrowed(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def copy_file(source: Path, path: Path) -> None:
+def copy_file(source: Path, path: Path, *, overwrite: bool = True) -> None:
     """Copy a file byte by byte, in one step.
 
     Raises:
         DataError: the source cannot be read, or has another ending than the copy.
-        WriteError: the copy cannot be written.
+        WriteError: the copy cannot be written, or see `fewmask.files.replacing`.
     """
     if suffix_of(source) != suffix_of(path):
         raise DataError(f"{source}: is no {suffix_of(path)} like the rest of its data set; convert it first")
-    with replacing(path) as temporary:
+    with replacing(path, overwrite=overwrite) as temporary:
         shutil.copyfile(source, temporary)
 
 
-def write_volume(path: Path, values: np.ndarray, geometry: Geometry) -> None:
+def write_volume(path: Path, values: np.ndarray, geometry: Geometry, *, overwrite: bool = True) -> None:
     """Write a channel ``(*S)`` as NIfTI in the type of its values; float64 becomes float32, 64-bit integers 32-bit ones."""
     narrow: dict[str, Any] = {"float64": np.float32, "float16": np.float32, "int64": np.int32, "uint64": np.int32}
     stored = np.ascontiguousarray(values, dtype=narrow.get(values.dtype.name, values.dtype))
     if values.dtype.name in ("int64", "uint64") and not np.array_equal(stored, values):
         raise DataError(f"{path}: values up to {values.max()} do not fit into 32 bits; scale them")
-    with replacing(path) as temporary:
+    with replacing(path, overwrite=overwrite) as temporary:
         nifti.write(temporary, stored, geometry, None)
 
 
-def write_picture(path: Path, values: np.ndarray) -> None:
+def write_picture(path: Path, values: np.ndarray, *, overwrite: bool = True) -> None:
     """Write a picture ``(C, rows, columns)`` of 8 bits, one or three channels, without loss.
 
     Raises:
@@ -155,5 +158,5 @@ def write_picture(path: Path, values: np.ndarray) -> None:
     pixels = np.clip(values, 0, 255).astype(np.uint8)
     if values.ndim != 3 or len(values) not in (1, 3) or not np.array_equal(pixels, values):
         raise DataError(f"{path}: is no grey or RGB picture of 8 bits; save it as one")
-    with replacing(path) as temporary:
+    with replacing(path, overwrite=overwrite) as temporary:
         Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)).save(temporary)
