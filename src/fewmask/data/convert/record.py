@@ -54,7 +54,7 @@ def begin(root: Path, raw: Path, plan: Plan, settings: Mapping[str, Any], dated:
         )
     for case in changed:
         _remove(root, plan, case)
-    write_json(path, {**settings, "cases": cases})
+    write_json(path, {**settings, "notes": plan.notes, "cases": cases})
     return [case for case in plan.cases if not _whole(root, plan, case)]
 
 
@@ -67,6 +67,7 @@ def _read(root: Path, path: Path, settings: Mapping[str, Any]) -> dict[str, str]
     try:
         values = read_json(path)
         cases = dict(values.pop("cases"))
+        values.pop("notes", None)  # what was said of the earlier one
     except (OSError, ValueError, TypeError, AttributeError, KeyError):
         raise DataError(f"{path}: cannot be read; delete {root} and convert again") from None
     if values != dict(settings):

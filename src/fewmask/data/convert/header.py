@@ -1,0 +1,171 @@
+"""What a DICOM file says before its voxels; pydicom parses it, and odd values stay odd instead of raising."""
+
+from __future__ import annotations
+
+import math
+import re
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from fewmask.data.formats.claims import refuse_excess
+
+_ENDINGS = (".dcm", ".ima")
+# The first element of a file without the 132 bytes in front: of group 2 or 8, with a known kind of value or a short length.
+_BARE = re.compile(rb"[\x02\x08]\0[\0-\x1f]\0(UL|UI|CS|SH|OB\0\0|[\0-\x7f]\0\0\0)", re.DOTALL)
+_PIXELS = (b"\xe0\x7f\x10\0", b"\x7f\xe0\0\x10")  # the tag of PixelData, in either byte order
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_MOST = 2**28  # bytes that one deflated file may become; a slice has a few million
+# Ways of storing voxels that are read: plain ones, and those that GDCM unpacks.
+NATIVE = frozenset(f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".1.99", ".2"))
+_PACKED = frozenset(f"1.2.840.10008.1.2.{end}" for end in (*(f"4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91)), "5"))
+
+
+class Header:
+    """The elements of a file before its voxels.
+
+    Attributes:
+        path: the file.
+        syntax: how it is stored, a transfer syntax.
+        kind: its SOP class; empty where it says none.
+        has_pixels: whether voxels follow.
+    """
+
+    def __init__(self, path: Path, values: Any, stored: int, pixels: int | None) -> None:
+        meta = getattr(values, "file_meta", None)
+        self.path, self._values, self._stored, self._pixels = path, values, stored, pixels
+        self.syntax = str(meta.get("TransferSyntaxUID", "") if meta is not None else "")
+        self.kind = self.text(0x00080016) or str(meta.get("MediaStorageSOPClassUID", "") if meta is not None else "")
+        self.has_pixels = pixels is not None or "PixelData" in values
+
+    def text(self, tag: int) -> str:
+        """A value as text, bytes beyond ASCII as they are; empty where there is none."""
+        item = self._values.get_item(tag)
+        value = item.value if item is not None else ""
+        text = value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
+        return text.strip("\0 ")
+
+    def description(self, tag: int) -> str:
+        """A value as people read it, by the file's character set; as plain text where that is odd."""
+        try:
+            return str(self._values[tag].value or "").strip()
+        except Exception:
+            return self.text(tag)
+
+    def numbers(self, tag: int, count: int) -> np.ndarray:
+        """Decimal numbers.
+
+        Raises:
+            ValueError: there are none, another count of them, or odd ones.
+        """
+        values = np.array([float(part) for part in self.text(tag).split("\\")])
+        if values.shape != (count,) or not np.isfinite(values).all():
+            raise ValueError
+        return values
+
+    def number(self, tag: int, default: float = 0.0) -> float:
+        """A number that may be missing or odd; then the default."""
+        try:
+            value = self._values[tag].value if tag in self._values else default
+            value = float(default if value is None or value == "" else value)
+        except Exception:  # pydicom raises half a dozen kinds over odd values
+            return default
+        return value if math.isfinite(value) else default
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and rows."""
+        return int(self.number(0x00280011)), int(self.number(0x00280010))
+
+    def check_voxels(self) -> None:
+        """Compare what the header claims with what the file holds.
+
+        Raises:
+            ValueError: voxels are missing, or stored in a way that is not read.
+        """
+        claimed = math.prod(self.size)
+        if not self.has_pixels or claimed < 1:
+            raise ValueError("is truncated or no DICOM image; copy it again")
+        try:
+            refuse_excess(claimed, self._stored, packed=True)
+        except ValueError as error:
+            raise ValueError(f"is no DICOM image: {error}; copy it again") from None
+        if self.syntax and self.syntax not in NATIVE | _PACKED:
+            raise ValueError(f"has voxels stored as {_name(self.syntax)}, which is not read; decompress it, as gdcmconv --raw does")
+        if self.syntax in NATIVE - {_DEFLATED} and self._pixels is not None:
+            need = math.ceil(claimed * max(self.number(0x00280100), 1) / 8)
+            if self._pixels < need:
+                raise ValueError(f"is truncated: it has {self._pixels} bytes of voxels where its size needs {need}; copy it again")
+
+
+def _name(syntax: str) -> str:
+    from pydicom.uid import UID
+
+    return UID(syntax).name if re.fullmatch(r"[\d.]{1,64}", syntax) else "an unknown transfer syntax"
+
+
+def read_header(path: Path) -> Header | None:
+    """The header of a file; None where it is no DICOM file.
+
+    Raises:
+        ValueError: it should be one, by its name or its first bytes, and cannot be read.
+    """
+    with path.open("rb") as file:
+        start = file.read(1024)
+        marked = start[128:132] == b"DICM"
+        named = path.suffix.lower() in _ENDINGS
+        if not (marked or named or _BARE.match(start)):
+            return None
+        try:
+            deflated = marked and _DEFLATED.encode() in start
+            if deflated:
+                _refuse_bomb(file)
+            file.seek(0)
+            values = parse(file, before_pixels=not deflated)
+            header = Header(path, values, path.stat().st_size, _pixels(file))
+        except Exception as error:  # pydicom raises a dozen kinds over damaged files
+            if not (marked or named):
+                return None
+            raise ValueError(f"is truncated or no DICOM image ({type(error).__name__}); copy it again") from None
+    if header.kind or header.has_pixels:
+        return header
+    if not (marked or named):
+        return None
+    raise ValueError("is truncated or no DICOM image; copy it again")
+
+
+def parse(file: IO[bytes] | Path, *, before_pixels: bool = False) -> Any:
+    """A data set as pydicom reads it, whether or not 132 bytes stand in front; values are not judged."""
+    import pydicom
+    from pydicom.config import disable_value_validation
+
+    with disable_value_validation():
+        return pydicom.dcmread(file, stop_before_pixels=before_pixels, force=True)
+
+
+def _pixels(file: IO[bytes]) -> int | None:
+    """How many bytes of voxels the file really has from here on; None where none begin here."""
+    head = file.read(12)
+    if head[:4] not in _PIXELS or len(head) < 12:
+        return None
+    order = "little" if head[:4] == _PIXELS[0] else "big"
+    plain = head[4:6].isalpha()
+    claimed = int.from_bytes(head[8:12] if plain else head[4:8], order)
+    here = file.tell() - (0 if plain else 4)
+    return min(claimed, file.seek(0, 2) - here)
+
+
+def _refuse_bomb(file: IO[bytes]) -> None:
+    """Inflate a file into nothing first: pydicom would do it at once in memory, however much it becomes."""
+    file.seek(132)
+    head = file.read(12)
+    if head[:4] != b"\x02\0\0\0":
+        raise ValueError
+    file.seek(144 + int.from_bytes(head[8:12], "little"))
+    unpack, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    while size <= _MOST and not unpack.eof and (piece := unpack.unconsumed_tail or file.read(2**16)):
+        size += len(unpack.decompress(piece, 2**20))
+    if size > _MOST:
+        raise ValueError
