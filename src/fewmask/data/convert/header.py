@@ -18,8 +18,9 @@ _BARE = re.compile(rb"[\x02\x08]\0[\0-\x1f]\0(UL|UI|CS|SH|OB\0\0|[\0-\x7f]\0\0\0
 _PIXELS = (b"\xe0\x7f\x10\0", b"\x7f\xe0\0\x10")  # the tag of PixelData, in either byte order
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _MOST = 2**28  # bytes that one deflated file may become; a slice has a few million
-# Ways of storing voxels that are read: plain ones, and those that GDCM unpacks.
-NATIVE = frozenset(f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".1.99", ".2"))
+# Ways of storing voxels that are read: plain ones (one of them a maker's), and those that GDCM or pydicom unpacks.
+GE = "1.2.840.113619.5.2"
+NATIVE = frozenset((*(f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".1.99", ".2")), GE))
 _PACKED = frozenset(f"1.2.840.10008.1.2.{end}" for end in (*(f"4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91)), "5"))
 
 
@@ -34,25 +35,26 @@ class Header:
     """
 
     def __init__(self, path: Path, values: Any, stored: int, pixels: int | None) -> None:
-        meta = getattr(values, "file_meta", None)
+        meta = getattr(values, "file_meta", {})
         self.path, self._values, self._stored, self._pixels = path, values, stored, pixels
-        self.syntax = str(meta.get("TransferSyntaxUID", "") if meta is not None else "")
-        self.kind = self.text(0x00080016) or str(meta.get("MediaStorageSOPClassUID", "") if meta is not None else "")
+        self._little = values.original_encoding[1] is not False
+        self.syntax = _text(meta, 0x00020010) if meta else ""
+        self.kind = self.text(0x00080016) or (_text(meta, 0x00020002) if meta else "")
         self.has_pixels = pixels is not None or "PixelData" in values
 
     def text(self, tag: int) -> str:
         """A value as text, bytes beyond ASCII as they are; empty where there is none."""
-        item = self._values.get_item(tag)
-        value = item.value if item is not None else ""
-        text = value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
-        return text.strip("\0 ")
+        return _text(self._values, tag)
 
     def description(self, tag: int) -> str:
         """A value as people read it, by the file's character set; as plain text where that is odd."""
+        text = self.text(tag)
+        if text.isascii() and "\33" not in text:
+            return text
         try:
             return str(self._values[tag].value or "").strip()
-        except Exception:
-            return self.text(tag)
+        except Exception:  # an unknown character set, or bytes that are none of its characters
+            return text
 
     def numbers(self, tag: int, count: int) -> np.ndarray:
         """Decimal numbers.
@@ -65,19 +67,26 @@ class Header:
             raise ValueError
         return values
 
-    def number(self, tag: int, default: float = 0.0) -> float:
-        """A number that may be missing or odd; then the default."""
+    def number(self, tag: int) -> float:
+        """A number that is kept as text; 0 where it is missing or odd."""
         try:
-            value = self._values[tag].value if tag in self._values else default
-            value = float(default if value is None or value == "" else value)
-        except Exception:  # pydicom raises half a dozen kinds over odd values
-            return default
-        return value if math.isfinite(value) else default
+            value = float(self.text(tag))
+        except ValueError:
+            return 0.0
+        return value if math.isfinite(value) else 0.0
+
+    def short(self, tag: int) -> int:
+        """A number that is kept in two bytes; 0 where it is missing or odd."""
+        item = self._values.get_item(tag)
+        value = item.value if item is not None else 0
+        if isinstance(value, bytes):
+            value = int.from_bytes(value, "little" if self._little else "big") if len(value) == 2 else 0
+        return value if isinstance(value, int) else 0
 
     @property
     def size(self) -> tuple[int, int]:
         """Columns and rows."""
-        return int(self.number(0x00280011)), int(self.number(0x00280010))
+        return self.short(0x00280011), self.short(0x00280010)
 
     def check_voxels(self) -> None:
         """Compare what the header claims with what the file holds.
@@ -95,9 +104,16 @@ class Header:
         if self.syntax and self.syntax not in NATIVE | _PACKED:
             raise ValueError(f"has voxels stored as {_name(self.syntax)}, which is not read; decompress it, as gdcmconv --raw does")
         if self.syntax in NATIVE - {_DEFLATED} and self._pixels is not None:
-            need = math.ceil(claimed * max(self.number(0x00280100), 1) / 8)
+            need = math.ceil(claimed * max(self.short(0x00280100), 1) / 8)
             if self._pixels < need:
                 raise ValueError(f"is truncated: it has {self._pixels} bytes of voxels where its size needs {need}; copy it again")
+
+
+def _text(values: Any, tag: int) -> str:
+    item = values.get_item(tag)
+    value = item.value if item is not None else ""
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
+    return text.strip("\0 ")
 
 
 def _name(syntax: str) -> str:
@@ -124,7 +140,8 @@ def read_header(path: Path) -> Header | None:
                 _refuse_bomb(file)
             file.seek(0)
             values = parse(file, before_pixels=not deflated)
-            header = Header(path, values, path.stat().st_size, _pixels(file))
+            pixels = _pixels(file)
+            header = Header(path, values, file.seek(0, 2), pixels)
         except Exception as error:  # pydicom raises a dozen kinds over damaged files
             if not (marked or named):
                 return None

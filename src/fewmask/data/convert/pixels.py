@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fewmask.data.convert.header import NATIVE, parse
+from fewmask.data.convert.header import GE, NATIVE, parse
 from fewmask.data.convert.slices import Slice
 from fewmask.errors import DataError
 
-_GE = "1.2.840.113619.5.2"  # little endian but for the voxels
+_RLE = "1.2.840.10008.1.2.5"
 
 
 def read_plane(each: Slice) -> np.ndarray:
@@ -44,7 +43,9 @@ def read_plane(each: Slice) -> np.ndarray:
 def _stored(values: Any) -> np.ndarray:
     """Stored values ``(rows, columns)``, signed where they are, without what else lies in unused bits."""
     syntax = _syntax(values)
-    if syntax not in NATIVE | {_GE}:
+    if syntax == _RLE:  # GDCM refuses what pydicom writes
+        return np.asarray(values.pixel_array)
+    if syntax not in NATIVE:
         return _unpacked(values)
     bits, stored, high = int(values.BitsAllocated), int(values.BitsStored), int(values.HighBit)
     if high == stored - 1:
@@ -72,7 +73,7 @@ def _syntax(values: Any) -> str:
         implicit, little = values.original_encoding
         syntax = (ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian) if little else ExplicitVRBigEndian
         values.file_meta.TransferSyntaxUID = syntax
-    elif str(syntax) == _GE:
+    elif str(syntax) == GE:  # little endian but for the voxels
         size = int(values.BitsAllocated) // 8
         values.PixelData = np.frombuffer(values.PixelData, f">u{size}").astype(f"<u{size}").tobytes()
         values.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
@@ -97,10 +98,10 @@ def _unpacked(values: Any) -> np.ndarray:
         setattr(bare, name, values[name].value)
     bare.SamplesPerPixel, bare.PhotometricInterpretation = 1, "MONOCHROME2"
     bare.add(values["PixelData"])
-    with tempfile.TemporaryDirectory(prefix="fewmask-") as folder:
-        path = Path(folder) / "slice.dcm"
-        bare.save_as(path, enforce_file_format=True)
-        image = SimpleITK.ReadImage(str(path), imageIO="GDCMImageIO")
+    with tempfile.NamedTemporaryFile(prefix="fewmask-", suffix=".dcm") as file:
+        bare.save_as(file, enforce_file_format=True)
+        file.flush()
+        image = SimpleITK.ReadImage(file.name, imageIO="GDCMImageIO")
     return np.asarray(SimpleITK.GetArrayFromImage(image).reshape(int(values.Rows), int(values.Columns)))
 
 
@@ -123,7 +124,8 @@ def _measured(stored: np.ndarray, values: Any) -> np.ndarray:
     if slope == 0 and stored.min() != stored.max():
         raise ValueError("a RescaleSlope of 0 would make all of them equal")
     if slope.is_integer() and intercept.is_integer():
-        return stored.astype(np.int64) * int(slope) + int(intercept)
+        small = stored.itemsize <= 2 and abs(slope) < 2**14 and abs(intercept) < 2**30
+        return stored.astype(np.int32 if small else np.int64) * int(slope) + int(intercept)
     return stored * slope + intercept
 
 

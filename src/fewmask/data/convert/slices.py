@@ -146,7 +146,7 @@ def read_slice(path: Path) -> Slice | Other | None:
 
 def _check_kind(header: Header) -> None:
     frames, shade = int(header.number(0x00280008)), header.text(0x00280004)
-    if header.number(0x00280002, 1) != 1 or shade not in ("", "MONOCHROME1", "MONOCHROME2"):
+    if header.short(0x00280002) > 1 or shade not in ("", "MONOCHROME1", "MONOCHROME2"):
         what = f"is a colour image ({shade or 'several samples a pixel'})"
         raise ValueError(f"{what}, of which no scan is put together; export it as grey slices")
     if frames > 1:
@@ -157,7 +157,7 @@ def _slice(path: Path, header: Header, patient: Identity) -> Slice:
     try:
         between = header.numbers(0x00280030, 2) if header.text(0x00280030) else header.numbers(0x00181164, 2)
         axes = header.numbers(0x00200037, 6).reshape(2, 3)
-        axes /= np.linalg.norm(axes, axis=1, keepdims=True)
+        axes /= np.sqrt((axes * axes).sum(axis=1, keepdims=True))
         position = header.numbers(0x00200032, 3)
         if not (min(between) > 0 and np.isfinite(axes).all() and abs(axes[0] @ axes[1]) < 1e-3):
             raise ValueError
