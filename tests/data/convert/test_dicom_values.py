@@ -105,7 +105,10 @@ def test_plain_transfer_syntaxes(tmp_path, syntax, shade):
 @pytest.mark.parametrize("kind", ["unsigned 12 of 16", "signed 16", "signed 12 of 16", "unsigned 8"])
 def test_run_lengths(tmp_path, kind, shade):
     truth, bits, there = STORED[kind]
-    write(tmp_path / "plain.dcm", image(there, bits=bits, PhotometricInterpretation=shade, RescaleSlope=2, RescaleIntercept=1))
+    write(
+        tmp_path / "plain.dcm",
+        image(there, bits=bits, PhotometricInterpretation=shade, RescaleSlope=2, RescaleIntercept=1),
+    )
     packed = dcmread(tmp_path / "plain.dcm")
     packed.compress(RLELossless)
     packed.save_as(tmp_path / "x.dcm")
@@ -143,7 +146,9 @@ def test_lossless_jpeg(tmp_path, stored, codec, shade):
 def test_without_the_bytes_in_front(tmp_path, shade):
     """And without a word on how it is stored, as old archives keep slices; by name or not."""
     for name in ("x.dcm", "IM0001"):
-        write_bare(tmp_path / name, image(U12, bits=12, PhotometricInterpretation=shade, RescaleSlope=2, RescaleIntercept=-9))
+        write_bare(
+            tmp_path / name, image(U12, bits=12, PhotometricInterpretation=shade, RescaleSlope=2, RescaleIntercept=-9)
+        )
         np.testing.assert_array_equal(values_of(tmp_path / name), U12.astype(int) * 2 - 9)
     np.testing.assert_array_equal(values_of(tmp_path / "x.dcm"), by_pydicom(tmp_path / "x.dcm"))
 
@@ -224,7 +229,10 @@ def test_xray_pictures_hold_what_is_shown(tmp_path, modality):
     """In both shades the same values, SimpleITK's; signed ones too, which SimpleITK can't read."""
     sop = XRAY[modality]
     write(tmp_path / "2.dcm", image(U12, bits=12, modality=modality, sop=sop))
-    write(tmp_path / "1.dcm", image(4095 - U12, bits=12, modality=modality, sop=sop, PhotometricInterpretation="MONOCHROME1"))
+    write(
+        tmp_path / "1.dcm",
+        image(4095 - U12, bits=12, modality=modality, sop=sop, PhotometricInterpretation="MONOCHROME1"),
+    )
     for name in ("1.dcm", "2.dcm"):
         np.testing.assert_array_equal(values_of(tmp_path / name), U12)
         np.testing.assert_array_equal(by_simpleitk(tmp_path / name), U12)

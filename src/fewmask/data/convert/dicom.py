@@ -13,12 +13,12 @@ from fewmask.config import Section
 from fewmask.data.convert.base import Content, Converter, Plan, Source, register
 from fewmask.data.convert.find import by_id, files, stem, wrong_layout
 from fewmask.data.convert.grids import onto_grid
+from fewmask.data.convert.identity import shared_patients
 from fewmask.data.convert.labels import Names, check_classes
 from fewmask.data.convert.sayings import halved, kinds_of, left_out, patients_joined, taken_so
-from fewmask.data.convert.identity import shared_patients
 from fewmask.data.convert.series import Found, find_series, slice_files
 from fewmask.data.convert.slices import Slice
-from fewmask.data.convert.stack import misnumbered, read_stack, stacked
+from fewmask.data.convert.stack import read_stack, stacked
 from fewmask.data.image import read_label
 from fewmask.data.layout import Group
 from fewmask.errors import DataError

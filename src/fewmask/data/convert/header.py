@@ -24,6 +24,10 @@ NATIVE = frozenset((*(f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".1.99", "
 _PACKED = frozenset(f"1.2.840.10008.1.2.{end}" for end in (*(f"4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91)), "5"))
 
 
+class _TooFarError(Exception):
+    """A deflated file that would become too large."""
+
+
 class Header:
     """The elements of a file before its voxels.
 
@@ -45,6 +49,13 @@ class Header:
     def text(self, tag: int) -> str:
         """A value as text, bytes beyond ASCII as they are; empty where there is none."""
         return _text(self._values, tag)
+
+    def double(self, tag: int) -> str:
+        """A number that is kept in eight bytes, as text; empty where there is none."""
+        try:
+            return f"{self._values[tag].value:g}" if tag in self._values else ""
+        except Exception:  # odd bytes, or a list of numbers
+            return self.text(tag).encode().hex()
 
     def description(self, tag: int) -> str:
         """A value as people read it, by the file's character set; as plain text where that is odd."""
@@ -102,11 +113,15 @@ class Header:
         except ValueError as error:
             raise ValueError(f"is no DICOM image: {error}; copy it again") from None
         if self.syntax and self.syntax not in NATIVE | _PACKED:
-            raise ValueError(f"has voxels stored as {_name(self.syntax)}, which is not read; decompress it, as gdcmconv --raw does")
+            raise ValueError(
+                f"has voxels stored as {_name(self.syntax)}, which is not read; decompress it, as gdcmconv --raw does"
+            )
         if self.syntax in NATIVE - {_DEFLATED} and self._pixels is not None:
             need = math.ceil(claimed * max(self.short(0x00280100), 1) / 8)
             if self._pixels < need:
-                raise ValueError(f"is truncated: it has {self._pixels} bytes of voxels where its size needs {need}; copy it again")
+                raise ValueError(
+                    f"is truncated: it has {self._pixels} bytes of voxels where its size needs {need}; copy it again"
+                )
 
 
 def _text(values: Any, tag: int) -> str:
@@ -136,12 +151,14 @@ def read_header(path: Path) -> Header | None:
             return None
         try:
             deflated = marked and _DEFLATED.encode() in start
-            if deflated:
-                _refuse_bomb(file)
+            if deflated and _inflates_too_far(file):
+                raise _TooFarError
             file.seek(0)
             values = parse(file, before_pixels=not deflated)
             pixels = _pixels(file)
             header = Header(path, values, file.seek(0, 2), pixels)
+        except _TooFarError:
+            raise ValueError(f"inflates to more than {_MOST >> 20} MiB, which no slice does; leave it out") from None
         except Exception as error:  # pydicom raises a dozen kinds over damaged files
             if not (marked or named):
                 return None
@@ -167,14 +184,14 @@ def _pixels(file: IO[bytes]) -> int | None:
     head = file.read(12)
     if head[:4] not in _PIXELS or len(head) < 12:
         return None
-    order = "little" if head[:4] == _PIXELS[0] else "big"
     plain = head[4:6].isalpha()
-    claimed = int.from_bytes(head[8:12] if plain else head[4:8], order)
+    length = head[8:12] if plain else head[4:8]
+    claimed = int.from_bytes(length, "little" if head[:4] == _PIXELS[0] else "big")
     here = file.tell() - (0 if plain else 4)
     return min(claimed, file.seek(0, 2) - here)
 
 
-def _refuse_bomb(file: IO[bytes]) -> None:
+def _inflates_too_far(file: IO[bytes]) -> bool:
     """Inflate a file into nothing first: pydicom would do it at once in memory, however much it becomes."""
     file.seek(132)
     head = file.read(12)
@@ -184,5 +201,4 @@ def _refuse_bomb(file: IO[bytes]) -> None:
     unpack, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
     while size <= _MOST and not unpack.eof and (piece := unpack.unconsumed_tail or file.read(2**16)):
         size += len(unpack.decompress(piece, 2**20))
-    if size > _MOST:
-        raise ValueError
+    return size > _MOST

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
 # What exports and anonymisers put where a name or number was; it tells nobody apart.
 _NOBODY = re.compile(
     r"anon|anonym|anonymous|anonymi[sz]ed|unknown|none|null|nil|n/?a|de-?identified|removed|no ?(name|id)|patient ?(id|name)?|"
-    r"([0x*?._-])\2*"
+    r"(?P<filler>[0x*?._-])(?P=filler)*"
 )
 
 
@@ -47,6 +47,14 @@ class Identity(NamedTuple):
         if self.birth and other.birth:
             return self.birth == other.birth
         return not (self.name and other.name) or self.name == other.name
+
+    def may_be(self, other: Identity) -> bool:
+        """Whether two scans of one folder are of one patient; more is believed there, such as a name alone."""
+        if self.birth and other.birth and self.birth != other.birth:
+            return False
+        if self.number and other.number and self.number != other.number:
+            return bool(self.name and self.birth) and (self.name, self.birth) == (other.name, other.birth)
+        return self.number == other.number != "" or self.name == other.name != ""
 
 
 def _known(value: str) -> str:
@@ -101,28 +109,37 @@ class _Groups:
 
 
 def _join_same(groups: _Groups, whose: Sequence[Identity]) -> None:
-    alike: dict[tuple[str, ...], dict[Identity, int]] = defaultdict(dict)
-    for place, who in enumerate(whose):
-        for key in ((who.number,), (who.name, who.birth)):
+    places = range(len(whose))
+    _join_alike(groups, whose, places, lambda who: ((who.number,), (who.name, who.birth)), Identity.is_same)
+
+
+def _join_alike(
+    groups: _Groups,
+    whose: Sequence[Identity],
+    places: Iterable[int],
+    keys: Callable[[Identity], Iterable[tuple[str, ...]]],
+    same: Callable[[Identity, Identity], bool],
+) -> None:
+    """Join what shares a key and is the same; each identity is compared once."""
+    alike: dict[tuple[int, tuple[str, ...]], dict[Identity, int]] = defaultdict(dict)
+    for place in places:
+        for number, key in enumerate(keys(whose[place])):
             if all(key):
-                groups.join(place, alike[key].setdefault(who, place))
+                groups.join(place, alike[number, key].setdefault(whose[place], place))
     for found in alike.values():
         for (one, here), (other, there) in combinations(found.items(), 2):
-            if one.is_same(other):
+            if same(one, other):
                 groups.join(here, there)
 
 
 def _join_folders(groups: _Groups, tops: Sequence[str | None], whose: Sequence[Identity]) -> None:
-    """In one folder a name or a number is enough; scans without either belong to the others there, unless several patients do."""
+    """Scans without an identity belong to the other ones of their folder, unless several patients lie there."""
     inside = defaultdict(list)
     for place, top in enumerate(tops):
         if top is not None:
             inside[top].append(place)
     for places in inside.values():
-        alike: dict[str, int] = {}
-        for place in places:
-            for word in filter(None, (whose[place].number, whose[place].name)):
-                groups.join(place, alike.setdefault(word, place))
+        _join_alike(groups, whose, places, lambda who: ((who.number,), (who.name,)), Identity.may_be)
         nobody = [place for place in places if not whose[place].is_known]
         known = {groups.root(place) for place in places if whose[place].is_known}
         for place in [*nobody[1:], *(known if len(known) == 1 else ())]:

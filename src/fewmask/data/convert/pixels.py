@@ -58,7 +58,7 @@ def _stored(values: Any) -> np.ndarray:
     words = values.pixel_array.astype(np.int64)
     cut = (words >> (high + 1 - stored)) & ((1 << stored) - 1)
     values.BitsStored, values.PixelRepresentation = stored, int(signed)
-    return np.where(cut >> (stored - 1), cut - (1 << stored), cut) if signed else cut
+    return np.asarray(np.where(cut >> (stored - 1), cut - (1 << stored), cut) if signed else cut)
 
 
 def _syntax(values: Any) -> str:

@@ -83,7 +83,9 @@ def patients_joined(raw: Path, cases: list[Source]) -> list[str]:
     scans = sum(case.patient in spread for case in cases)
     if not spread:
         return []
-    return [f"{scans} scans in several folders are of {count(len(spread), 'patient')}; dataset.json keeps them together"]
+    return [
+        f"{scans} scans in several folders are of {count(len(spread), 'patient')}; dataset.json keeps them together"
+    ]
 
 
 def halved(found: Found) -> list[str]:

@@ -14,11 +14,11 @@ from fewmask.data.convert.identity import Identity
 from fewmask.data.convert.sop import class_name, has_frames, is_image, is_projection
 from fewmask.errors import DataError
 
-# What tells several images at one place apart, in the order of how surely it does.
+_WEIGHT = 0x00189087  # the b-value of diffusion
+# What else tells several images at one place apart.
 _TRAITS = {
     "echo": 0x00180086,
     "time": 0x00200100,
-    "b": 0x00189087,
     "acquisition": 0x00200012,
     "kind": 0x00080008,
     "trigger": 0x00181060,
@@ -183,7 +183,13 @@ def _slice(path: Path, header: Header, patient: Identity) -> Slice:
         size=header.size,
         thickness=thickness if thickness > 0 else 1.0,
         names=(header.text(0x00200011), header.description(0x0008103E)),
-        traits={name: value for name, tag in _TRAITS.items() if (value := header.text(tag))},
+        traits=_traits(header),
         white=header.text(0x00280004) == "MONOCHROME1",
         projection=is_projection(header.text(0x00080060), header.kind),
     )
+
+
+def _traits(header: Header) -> dict[str, str]:
+    found = {name: header.text(tag) for name, tag in _TRAITS.items()}
+    found["b"] = header.double(_WEIGHT)
+    return {name: value for name, value in found.items() if value}

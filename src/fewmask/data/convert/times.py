@@ -32,7 +32,7 @@ def untangled(slices: list[Slice]) -> list[list[Slice]]:
 
 
 def _named(slices: list[Slice], name: str, value: str) -> list[Slice]:
-    words = value.split("\\")[-1] if name == "kind" else value
+    words = value.rsplit("\\", maxsplit=1)[-1] if name == "kind" else value
     return [replace(each, names=(*each.names, f"{name}-{words}")) for each in slices]
 
 
