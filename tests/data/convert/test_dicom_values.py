@@ -259,3 +259,26 @@ def test_what_no_reader_here_unpacks_is_named(tmp_path):
     with pytest.raises(DataError, match=r"High-Throughput JPEG 2000.*which is not read; decompress it") as error:
         convert("dicom", tmp_path / "raw", tmp_path / "out", {"min_slices": 1})
     assert "again" not in str(error.value)
+
+
+def test_values_that_no_file_of_ours_holds(tmp_path):
+    """Unsigned 32 bits up to their end: refused, not wrapped to negative numbers."""
+    scan = np.full((4, 3, 5), 4_000_000_000, np.uint32)
+    write_scan(tmp_path / "raw/p1", scan)
+    assert (by_simpleitk(tmp_path / "raw/p1/000.dcm") == 4_000_000_000).all()
+    with pytest.raises(DataError, match="values up to 4000000000 do not fit into 32 bits"):
+        convert("dicom", tmp_path / "raw", tmp_path / "out")
+
+
+def test_slices_with_slopes_of_their_own(tmp_path):
+    """As in PET; SimpleITK's series reader takes the first slice's type for all and cuts fractions."""
+    scan = np.random.default_rng(4).integers(0, 30000, (6, 5, 7)).astype(np.int16)
+    write_scan(
+        tmp_path / "raw/p1", scan, modality="PT", RescaleSlope=lambda z: 1 if z == 0 else 0.37 * z, RescaleIntercept=0
+    )
+    done = convert("dicom", tmp_path / "raw", tmp_path / "out")
+    truth = scan * np.array([1, *(0.37 * np.arange(1, 7))])
+    np.testing.assert_allclose(done.dataset.read("p1").data[0], truth, rtol=1e-6)
+    reader = SimpleITK.ImageSeriesReader()
+    reader.SetFileNames([str(tmp_path / f"raw/p1/{z:03d}.dcm") for z in range(7)])
+    assert np.abs(SimpleITK.GetArrayFromImage(reader.Execute()).T - truth).max() > 0.5

@@ -157,6 +157,8 @@ def read_header(path: Path) -> Header | None:
             values = parse(file, before_pixels=not deflated)
             pixels = _pixels(file)
             header = Header(path, values, file.seek(0, 2), pixels)
+        except ImportError:
+            raise
         except _TooFarError:
             raise ValueError(f"inflates to more than {_MOST >> 20} MiB, which no slice does; leave it out") from None
         except Exception as error:  # pydicom raises a dozen kinds over damaged files
