@@ -1,7 +1,5 @@
 """DICOM files written by pydicom, and what pydicom and SimpleITK read in them."""
 
-from copy import deepcopy
-
 import numpy as np
 import SimpleITK
 from pydicom import Dataset, dcmread
@@ -43,7 +41,8 @@ def image(stored, *, bits=None, high=None, modality="CT", sop=None, z=0.0, numbe
 
 def write(path, values, syntax=ExplicitVRLittleEndian):
     """A file in any plain transfer syntax."""
-    values = deepcopy(values)
+    given, values = values, Dataset()
+    values.update(given)
     if syntax in (ExplicitVRBigEndian, GE):
         values.PixelData = np.frombuffer(values.PixelData, f"u{values.BitsAllocated // 8}").byteswap().tobytes()
     values.file_meta = FileMetaDataset()
