@@ -7,7 +7,8 @@ import SimpleITK
 from dicom import write_series, write_slice
 from fewmask.data.check import check_dataset
 from fewmask.data.convert import convert
-from fewmask.data.convert.series import find_series, read_stack, slice_files, stacked
+from fewmask.data.convert.series import find_series, slice_files
+from fewmask.data.convert.stack import read_stack, stacked
 from fewmask.data.formats.itk import LPS_TO_RAS
 from fewmask.data.geometry import Geometry
 from fewmask.errors import ConfigError, DataError
@@ -17,8 +18,9 @@ SHUFFLED = [3, 7, 0, 9, 1, 5, 8, 2, 6, 4]
 
 
 def series(folder):
-    (slices,), odd = find_series(slice_files(folder))
-    assert odd == []
+    found = find_series(slice_files(folder))
+    (slices,) = found.scans
+    assert found.odd == []
     return read_stack(stacked(slices))
 
 
@@ -94,10 +96,13 @@ def broken(folder, kind):
     elif kind == "sideways":
         write_series(folder, values)
         write_slice(folder / "000004.dcm", values[:, :, 4].T, (-8, -20, 40), instance=5, spacing=(0.7, 0.8))
-    elif kind == "localiser":
+    elif kind == "size":
+        write_series(folder, values)
+        write_slice(folder / "loc.dcm", values[:-1, :, 0].T, (0, 0, 0), spacing=(0.7, 0.8))
+    elif kind == "near":
         write_series(folder, values)
         write_slice(
-            folder / "loc.dcm", values[:, :, 0].T, (0, 0, 0), orientation=(0, 1, 0, 0, 0, -1), spacing=(0.7, 0.8)
+            folder / "loc.dcm", values[:, :, 0].T, (0, 0, 0), orientation=(1, 0, 0, 0, 0.9998, 0.02), spacing=(0.7, 0.8)
         )
     elif kind == "no position":
         write_series(folder, values)
@@ -114,7 +119,8 @@ FAULTS = {
     "twice": "has 11 slices or more at one place",
     "uneven": "has uneven slices",
     "sideways": "has uneven slices",
-    "localiser": r"is of another size, spacing or direction",
+    "size": r"loc\.dcm: is of another size, spacing or direction than 000000\.dcm of the same series",
+    "near": r"loc\.dcm: is of another size, spacing or direction than 000000\.dcm of the same series",
     "no position": "lacks a valid ImagePositionPatient",
     "cut": r"000003\.dcm: is truncated or no DICOM image",
 }
@@ -146,8 +152,9 @@ def test_what_else_lies_in_an_export(tmp_path):
     write_slice(tmp_path / "raw/p1/screen.dcm", ct()[0][:, :, 0], None, series="1.4", sop=SCREEN)
     done = convert("dicom", tmp_path / "raw", tmp_path / "out")
     assert list(done.dataset.cases) == ["p1"] and done.dataset.read("p1").data.shape == (1, *ct()[0].shape)
-    (note,) = done.notes
-    assert "1 image left out" in note and "screen.dcm: lacks a valid ImagePositionPatient" in note
+    pictures, others = done.notes
+    assert "1 image left out" in pictures and "screen.dcm: lacks a valid ImagePositionPatient" in pictures
+    assert others == "no images and left out: 1 Enhanced SR Storage, 1 RT Plan Storage, p1/plan.dcm for one"
 
 
 def test_a_broken_slice_takes_its_folder_with_it(tmp_path):
@@ -181,9 +188,9 @@ def test_a_header_that_claims_gigabytes(tmp_path):
 
 def test_one_folder_or_many(tmp_path):
     write_series(tmp_path / "raw/anna/ct", ct(1)[0], series="1.1", order=SHUFFLED)
-    write_series(tmp_path / "raw/bert", ct(2)[0], series="1.2")
-    write_series(tmp_path / "raw/bert/second", ct(3)[0], series="1.3", description="Late phase/2")
-    write_series(tmp_path / "raw/bert/scout", ct(4)[0][:, :, :2], series="1.4")
+    write_series(tmp_path / "raw/bert", ct(2)[0], series="1.2", patient="P2")
+    write_series(tmp_path / "raw/bert/second", ct(3)[0], series="1.3", patient="P2", description="Late phase/2")
+    write_series(tmp_path / "raw/bert/scout", ct(4)[0][:, :, :2], series="1.4", patient="P2")
     (tmp_path / "raw/anna/report.txt").write_text("text")
     done = convert("dicom", tmp_path / "raw", tmp_path / "many")
     assert list(done.dataset.cases) == ["anna", "bert_1_Late-phase-2", "bert_1_axial"]

@@ -13,13 +13,15 @@ from fewmask.config import Section
 from fewmask.data.convert.base import Content, Converter, Plan, Source, register
 from fewmask.data.convert.find import by_id, files, stem, wrong_layout
 from fewmask.data.convert.grids import onto_grid
+from fewmask.data.convert.identity import shared_patients
 from fewmask.data.convert.labels import Names, check_classes
-from fewmask.data.convert.series import fault_of, find_series, misnumbered, read_stack, slice_files, stacked
-from fewmask.data.convert.slices import OddImageError, Slice
+from fewmask.data.convert.sayings import halved, kinds_of, left_out, patients_joined, taken_so
+from fewmask.data.convert.series import Found, find_series, slice_files
+from fewmask.data.convert.slices import Slice
+from fewmask.data.convert.stack import read_stack, stacked
 from fewmask.data.image import read_label
 from fewmask.data.layout import Group
 from fewmask.errors import DataError
-from fewmask.words import count
 
 
 class DicomConfig(Section):
@@ -40,9 +42,11 @@ class DicomConfig(Section):
 class Dicom(Converter):
     """Every DICOM series below a folder as a NIfTI scan.
 
-    Slices are stacked by their position in the patient, whatever their names and numbers say. A series in which slices are
-    missing, doubled or uneven is found before anything is written. Values are the scanner's (HU in CT); no name or date of
-    a patient is taken over, but a case is named by its folder: rename folders that tell who it is.
+    A scan is of one patient, study, series and direction; where headers tell no patient or no series, of one folder. Slices are
+    stacked by their position in the patient, whatever their names and numbers say. A series in which slices are missing,
+    doubled or uneven is found before anything is written. Values are the scanner's (stored ones times slope plus intercept,
+    HU in CT), whether 0 is shown black or white; only X-ray pictures of which 0 is white are turned, to what is shown. No name
+    or date of a patient is taken over, but a case is named by its folder: rename folders that tell who it is.
     """
 
     Config = DicomConfig
@@ -56,29 +60,28 @@ anything/                  a case is a series; it is named by the first folder b
     def plan(self, raw: Path) -> Plan:
         """One case a series; reads every header once."""
         check_classes("dicom", self.config.classes)
-        found, odd = find_series(slice_files(raw))
-        whole = [series for series in found if len(series) >= self.config.min_slices]
+        found = find_series(slice_files(raw))
+        whole = [series for series in found.scans if len(series) >= self.config.min_slices]
         if not whole:
-            wanted = f"DICOM series of {self.config.min_slices} slices or more"
-            seen = [f"series of up to {max(map(len, found))}"] if found else []
-            raise wrong_layout(
-                raw, wanted, " and ".join([*seen, *([f"an image that {odd[0].problem}"] if odd else [])])
-            )
-        ordered, faults = _sound(whole, odd)
-        notes = _notes(
-            len(found) - len(whole), self.config.min_slices, ordered, [each for each in odd if each not in faults]
-        )
+            raise wrong_layout(raw, f"DICOM series of {self.config.min_slices} slices or more", _instead(found))
+        ordered, faults = _sound(whole, found)
         if faults and (self.config.faulty == "stop" or not ordered):
             more = f" (one of {len(faults)} faulty series)" if faults[1:] else ""
             raise DataError(f"{faults[0]}{more}; or leave out what is faulty by --set faulty=skip")
         cases = self._cases(raw, ordered)
+        short = len(found.scans) - len(whole)
         return Plan(
             name=raw.resolve().name,
             channel_names=(self.config.modality,),
             class_names=tuple(self.config.classes),
             cases=cases,
-            notes=notes,
-            missing=[f"{fault}; left out" for fault in faults],
+            notes=[
+                *([f"{short} series of less than {self.config.min_slices} slices left out"] if short else []),
+                *left_out(raw, found, faults),
+                *taken_so(found, ordered),
+                *patients_joined(raw, cases),
+            ],
+            missing=[*(f"{fault}; left out" for fault in faults), *halved(found)],
         )
 
     def _cases(self, raw: Path, ordered: list[list[Slice]]) -> list[Source]:
@@ -90,10 +93,13 @@ anything/                  a case is a series; it is named by the first folder b
                 raise wrong_layout(folder, "label maps such as patient_1.nii.gz (setting labels)")
         cases, names = [], case_names(raw, ordered)
         tops = [_top(raw, series[0]) for series in ordered]
-        for name, top, series in zip(names, tops, ordered, strict=True):
+        here = raw.resolve().name
+        owners = shared_patients(
+            names, [top if top != here else None for top in tops], [series[0].patient for series in ordered]
+        )
+        for name, patient, series in zip(names, owners, ordered, strict=True):
             label = labels.pop(name, None)
             paths = (*(each.path for each in series), *([label] if label else []))
-            patient = top if tops.count(top) > 1 and top != raw.resolve().name else None
             group: Group = "train" if label else "unlabelled"
             cases.append(Source(name, paths, _loader(series, label), group, label is not None, patient))
         if labels:
@@ -103,29 +109,27 @@ anything/                  a case is a series; it is named by the first folder b
         return cases
 
 
-def _sound(found: list[list[Slice]], odd: list[OddImageError]) -> tuple[list[list[Slice]], list[DataError]]:
+def _instead(found: Found) -> str:
+    """What is there where no series is long enough."""
+    most = max(map(len, found.scans), default=0)
+    seen = [f"series of up to {most}"] if most else []
+    seen += [f"an image that {found.odd[0].problem}"] if found.odd else []
+    seen += [f"{kinds_of(found)}"] if found.others else []
+    return " and ".join(seen)
+
+
+def _sound(whole: list[list[Slice]], found: Found) -> tuple[list[list[Slice]], list[DataError]]:
     """The series that make a scan, each in its order; and what is wrong with the others."""
     ordered: list[list[Slice]] = []
     faults: list[DataError] = []
-    for series in found:
+    for series in whole:
         try:
-            if fault := fault_of(series, odd):
+            if fault := found.fault_of(series):
                 raise fault
             ordered.append(stacked(series))
         except DataError as error:
             faults.append(error)
     return ordered, faults
-
-
-def _notes(short: int, least: int, ordered: list[list[Slice]], odd: list[OddImageError]) -> list[str]:
-    notes = [f"{short} series of less than {least} slices left out"] if short else []
-    if odd:
-        notes.append(f"{count(len(odd), 'image')} left out; {odd[0]}")
-    if wrong := sum(misnumbered(series) for series in ordered):
-        notes.append(
-            f"{wrong} of {len(ordered)} series are named or numbered in another order than they lie; sorted by position"
-        )
-    return notes
 
 
 def _loader(series: list[Slice], label: Path | None) -> Callable[[], Content]:

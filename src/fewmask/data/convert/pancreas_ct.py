@@ -12,8 +12,9 @@ from fewmask.config import Section
 from fewmask.data.convert.base import Content, Converter, Plan, Source, register
 from fewmask.data.convert.find import by_id, descend, files, folders, listed, wrong_layout
 from fewmask.data.convert.labels import binary
-from fewmask.data.convert.series import find_series, geometry_of, read_stack, slice_files, stacked
+from fewmask.data.convert.series import find_series, slice_files
 from fewmask.data.convert.slices import Slice
+from fewmask.data.convert.stack import geometry_of, read_stack, stacked
 from fewmask.data.image import Image, read_label
 from fewmask.errors import DataError
 
@@ -92,13 +93,13 @@ RAW/
         return Source(case, (*slices, label), lambda: self._read(folder, label))
 
     def _read(self, folder: Path, path: Path) -> Content:
-        found, odd = find_series(slice_files(folder))
-        if odd:
-            raise odd[0]
-        if len(found) != 1:
-            there = f"{len(found)} series" if found else ", ".join(inner.name for inner in listed(folder))
+        found = find_series(slice_files(folder))
+        if found.odd:
+            raise found.odd[0]
+        if len(found.scans) != 1:
+            there = f"{len(found.scans)} series" if found.scans else ", ".join(inner.name for inner in listed(folder))
             raise wrong_layout(folder, "one DICOM series of a scan", there)
-        ordered = stacked(found[0])
+        ordered = stacked(found.scans[0])
         values, geometry = read_stack(ordered)
         label = self._turned(path, read_label(path), ordered, values)
         return Content(values[None], binary(path, label, (1,)), geometry)

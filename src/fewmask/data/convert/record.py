@@ -72,7 +72,7 @@ def begin(root: Path, raw: Path, plan: Plan, settings: Mapping[str, Any], dated:
     kept = {case.id for case in standing}
     known = {case: value for case, value in cases.items() if case not in kept}
     known |= {case: value for case, value in before.items() if case in kept}
-    _record(path, settings, known, described)
+    _record(path, settings, plan, known, described)
     missing = [case for case in plan.cases if case.id not in kept and not _whole(root, plan, case)]
     return Todo(standing, missing, described)
 
@@ -88,7 +88,7 @@ def settle(root: Path, raw: Path, plan: Plan, settings: Mapping[str, Any], *, da
         dated: as for `begin`.
         described: the digest of ``dataset.json``.
     """
-    _record(root / NAME, settings, {case.id: digest(raw, case, dated) for case in plan.cases}, described)
+    _record(root / NAME, settings, plan, {case.id: digest(raw, case, dated) for case in plan.cases}, described)
 
 
 def leave_old_place(root: Path, plan: Plan, case: Source, *, overwrite: bool) -> None:
@@ -108,8 +108,11 @@ def leave_old_place(root: Path, plan: Plan, case: Source, *, overwrite: bool) ->
         old.unlink()
 
 
-def _record(path: Path, settings: Mapping[str, Any], cases: Mapping[str, str], described: str | None) -> None:
-    write_json(path, {**settings, **({"described": described} if described else {}), "cases": cases})
+def _record(
+    path: Path, settings: Mapping[str, Any], plan: Plan, cases: Mapping[str, str], described: str | None
+) -> None:
+    whole = {"described": described} if described else {}
+    write_json(path, {**settings, **whole, "notes": plan.notes, "cases": cases})
 
 
 def _read(root: Path, path: Path, settings: Mapping[str, Any]) -> tuple[dict[str, str], str | None]:
@@ -121,6 +124,7 @@ def _read(root: Path, path: Path, settings: Mapping[str, Any]) -> tuple[dict[str
     try:
         values = read_json(path)
         cases, described = dict(values.pop("cases")), values.pop("described", None)
+        values.pop("notes", None)
     except (OSError, ValueError, TypeError, AttributeError, KeyError):
         raise DataError(f"{path}: cannot be read; delete {root} and convert again") from None
     if values != dict(settings):

@@ -1,156 +1,175 @@
-"""DICOM series: which slices make one, in which order they lie in the patient, and what is missing or odd among them."""
+"""DICOM series: which slices make one scan. Two patients never do, and neither do two directions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import pairwise
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fewmask.data.convert.base import Files
 from fewmask.data.convert.find import files, folders
-from fewmask.data.convert.slices import OddImageError, Slice, read_slice
-from fewmask.data.formats.itk import LPS_TO_RAS
-from fewmask.data.geometry import Geometry
+from fewmask.data.convert.slices import OddImageError, Other, Slice, read_slice
+from fewmask.data.convert.stack import stacked
+from fewmask.data.convert.times import untangled
 from fewmask.errors import DataError
 
-_UNEVEN = 0.05  # of the distance between slices: what rounding and a moving table explain
-_TILT = 0.05  # millimetres that a slice may lie beside the line through the first and the last
+_APART = 0.035  # difference of two directions, 2 degrees, from which on they are two stacks and no inaccuracy
+_ENOUGH = 5  # slices with numbers of their own that are one scan even if one of them is missing
 
 
-def find_series(paths: Iterable[Path]) -> tuple[list[list[Slice]], list[OddImageError]]:
-    """The slices of some files by series, in no particular order; and the images that can be part of none, with what is odd about them."""
-    found: dict[str, list[Slice]] = {}
-    odd: list[OddImageError] = []
+@dataclass
+class Found:
+    """What a folder holds.
+
+    Attributes:
+        scans: the slices of each, in no particular order.
+        odd: images that can be part of none.
+        others: objects that are no images.
+        gathered: scans each slice of which had a series identifier of its own.
+        divided: scans that share their series identifier with another; ``"patients"``, ``"directions"`` and so on to how many.
+        halves: folders whose slices would make one stack, had they a patient's name or number.
+    """
+
+    scans: list[list[Slice]] = field(default_factory=list)
+    odd: list[OddImageError] = field(default_factory=list)
+    others: list[Other] = field(default_factory=list)
+    gathered: list[list[Slice]] = field(default_factory=list)
+    divided: dict[str, int] = field(default_factory=dict)
+    halves: list[tuple[Path, Path]] = field(default_factory=list)
+
+    def fault_of(self, slices: list[Slice]) -> OddImageError | None:
+        """The first odd image that belongs to a scan, or may."""
+        return next((each for each in self.odd if each.may_belong_to(slices)), None)
+
+
+def find_series(paths: Iterable[Path]) -> Found:
+    """Sort the slices among some files into scans.
+
+    A scan is of one patient, study, series, class of images and direction. Where a patient has neither name nor number, or a
+    series no identifier, slices belong together by their folder. Images at the same places that differ in echo, time or the
+    like are scans of their own. Slices that all have a series identifier of their own are one scan where all else says so.
+    """
+    found = Found()
+    slices = []
     for path in paths:
         try:
             header = read_slice(path)
         except OddImageError as error:
-            odd.append(error)
+            found.odd.append(error)
             continue
-        if header is not None:
-            found.setdefault(header.series, []).append(header)
-    return list(found.values()), odd
+        if isinstance(header, Other):
+            found.others.append(header)
+        elif header is not None:
+            slices.append(header)
+    _sort(slices, found)
+    return found
 
 
-def fault_of(slices: list[Slice], odd: list[OddImageError]) -> OddImageError | None:
-    """The first odd image that belongs to a series, or may."""
-    folders = {each.path.parent for each in slices}
-    mine = (
-        each for each in odd if each.series == slices[0].series or (each.series is None and each.path.parent in folders)
-    )
-    return next(mine, None)
+def _sort(slices: list[Slice], found: Found) -> None:
+    series = _parted(slices, _series)
+    _count(found, "patients", series)
+    found.halves = _halves(series)
+    straight = [part for group in series for part in _directions(group)]
+    found.divided["directions"] = len(straight) - len(series)
+    whole, found.gathered = _gathered(straight)
+    found.scans = [part for group in whole for part in untangled(group)]
+    found.divided["times"] = len(found.scans) - len(whole)
 
 
-def stacked(slices: list[Slice]) -> list[Slice]:
-    """The slices in the order in which they lie in the patient, whatever their names and numbers say.
-
-    Raises:
-        DataError: they do not make one even stack: slices are missing or there twice, or other images are among them.
-    """
-    first = slices[0]
-    for other in slices[1:]:
-        same = (
-            other.size == first.size
-            and np.allclose(other.axes, first.axes, atol=1e-3)
-            and np.allclose(other.spacing, first.spacing, rtol=1e-3)
-        )
-        if not same:
-            raise DataError(
-                f"{other.path}: is of another size, spacing or direction than {first.path.name} of the same series; sort "
-                "localisers and other series into folders of their own"
-            )
-    ordered = sorted(slices, key=lambda each: (each.height, each.number))
-    _refuse_gaps(ordered)
-    return ordered
+def _count(found: Found, what: str, series: list[list[Slice]]) -> None:
+    owners = defaultdict(set)
+    for group in series:
+        if group[0].series:
+            owners[group[0].study, group[0].series].add(_whose(group[0]))
+    found.divided[what] = sum(len(each) for each in owners.values() if len(each) > 1)
 
 
-def _refuse_gaps(ordered: list[Slice]) -> None:
-    steps = np.diff([each.height for each in ordered])
-    if not len(steps):
-        return
-    usual = float(np.median(steps))
-    where = ordered[0].path.parent
-    twice = [(low, high) for (low, high), step in zip(pairwise(ordered), steps, strict=True) if step < 1e-3]
-    if twice:
-        low, high = twice[0]
-        raise DataError(
-            f"{where}: has {len(twice) + 1} slices or more at one place, {low.path.name} and {high.path.name} among them: copies, or "
-            "several time points; keep one of each"
-        )
-    gaps = [(low, high, step) for (low, high), step in zip(pairwise(ordered), steps, strict=True) if step > 1.5 * usual]
-    if gaps:
-        low, high, step = gaps[0]
-        missing = sum(round(gap / usual) - 1 for *_, gap in gaps)
-        raise DataError(
-            f"{where}: lacks about {missing} of its slices: {low.path.name} and {high.path.name} are {step:.4g} mm apart where "
-            f"others are {usual:.4g} mm; copy the series again"
-        )
-    worst = int(np.argmax(np.abs(steps - usual)))
-    line = np.linspace(ordered[0].position, ordered[-1].position, len(ordered))
-    beside = float(np.abs(np.array([each.position for each in ordered]) - line).max())
-    if abs(steps[worst] - usual) > _UNEVEN * usual or beside > max(_TILT, _UNEVEN * usual):
-        raise DataError(
-            f"{where}: has uneven slices ({steps.min():.4g} to {steps.max():.4g} mm apart, {ordered[worst].path.name} for one); no "
-            "grid fits them, so export the series again or leave it out"
-        )
+def _parted(slices: Iterable[Slice], key: Callable[[Slice], Hashable]) -> list[list[Slice]]:
+    parts: dict[Hashable, list[Slice]] = {}
+    for each in slices:
+        parts.setdefault(key(each), []).append(each)
+    return list(parts.values())
 
 
-def misnumbered(ordered: list[Slice]) -> bool:
-    """Whether a series is stacked in another order than its names would have it, or its instance numbers."""
-    numbers = [each.number for each in ordered]
-    names = [each.path.name for each in ordered]
-    return not all(_monotone(values) for values in (numbers, names))
+def _whose(each: Slice) -> Hashable:
+    return each.patient if each.patient.is_known else each.path.parent
 
 
-def _monotone(values: list[Any]) -> bool:
-    return values in (sorted(values), sorted(values, reverse=True))
+def _series(each: Slice) -> Hashable:
+    if each.series:
+        return _whose(each), each.study, each.series, each.kind
+    return _whose(each), each.path.parent, each.study, each.frame, each.names, each.kind
 
 
-def geometry_of(ordered: list[Slice]) -> Geometry:
-    """The grid of a stack; a tilted gantry makes it skewed, as it is."""
-    first, last = ordered[0], ordered[-1]
-    step = (last.position - first.position) / (len(ordered) - 1) if len(ordered) > 1 else first.normal * first.thickness
-    affine = np.eye(4)
-    affine[:3, 0] = first.axes[0] * first.spacing[0]
-    affine[:3, 1] = first.axes[1] * first.spacing[1]
-    affine[:3, 2] = step
-    affine[:3, 3] = first.position
-    shape = (*first.size, len(ordered)) if len(ordered) > 1 else first.size
-    return Geometry(shape, LPS_TO_RAS @ affine)
+def _directions(slices: list[Slice]) -> list[list[Slice]]:
+    """The slices by direction; all together where two directions are so near that one may be a fault of the other."""
+    parts: list[list[Slice]] = []
+    for each in slices:
+        home = next((part for part in parts if np.abs(each.axes - part[0].axes).max() < 1e-3), None)
+        if home is None:
+            parts.append(home := [])
+        home.append(each)
+    axes = np.array([part[0].axes for part in parts])
+    for place in range(1, len(parts)):
+        if np.linalg.norm(axes[:place] - axes[place], axis=-1).max(axis=1).min() < _APART:
+            return [slices]
+    return parts
 
 
-def read_stack(ordered: list[Slice]) -> tuple[np.ndarray, Geometry]:
-    """Voxels ``(columns, rows, slices)`` with each slice's slope and intercept applied, and their grid.
-
-    Whole numbers are int16 where they fit, else int32; others float32.
-
-    Raises:
-        DataError: a slice cannot be read.
-    """
-    import SimpleITK
-
-    planes = []
-    for each in ordered:
-        try:
-            plane = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(each.path), imageIO="GDCMImageIO"))
-        except RuntimeError as error:
-            raise DataError(
-                f"{each.path}: has voxels that cannot be read ({str(error)[-120:].strip()}); copy it again"
-            ) from error
-        planes.append(_narrow(plane.reshape(each.size[::-1]).T))
-    kind = np.result_type(*planes)
-    geometry = geometry_of(ordered)
-    return np.stack(planes, axis=-1, dtype=kind).reshape(geometry.shape), geometry
+def _gathered(series: list[list[Slice]]) -> tuple[list[list[Slice]], list[list[Slice]]]:
+    """The series, those put together whose slices each had an identifier of their own; and which these are."""
+    single = [group[0] for group in series if len(group) == 1 and group[0].series]
+    made = [
+        part
+        for group in _parted(single, _likeness)
+        for straight in _directions(group)
+        for part in _one_or_by_folder(straight)
+    ]
+    taken = {id(each) for part in made for each in part}
+    left = [group for group in series if id(group[0]) not in taken]
+    order = {id(group[0]): place for place, group in enumerate(series)}
+    return sorted([*left, *made], key=lambda group: order[id(group[0])]), made
 
 
-def _narrow(plane: np.ndarray) -> np.ndarray:
-    if plane.dtype.kind == "f":
-        return plane.astype(np.float32)
-    fits = int(plane.min()) >= -(2**15) and int(plane.max()) < 2**15
-    return plane.astype(np.int16 if fits else np.int32)
+def _likeness(each: Slice) -> Hashable:
+    spacing = tuple(round(value, 3) for value in each.spacing)
+    return _whose(each), each.study, each.frame, each.kind, each.names, each.size, spacing, round(each.thickness, 3)
+
+
+def _one_or_by_folder(slices: list[Slice]) -> list[list[Slice]]:
+    if len(slices) < 3:
+        return []
+    if is_even(slices):
+        return [slices]
+    parts = _parted(slices, lambda each: each.path.parent)
+    even = [part for part in parts if len(part) > 2 and is_even(part)]
+    if even or len(slices) < _ENOUGH or len({each.number for each in slices}) < len(slices):
+        return even
+    return [slices]  # one of its slices is missing or odd, which will be said
+
+
+def is_even(slices: list[Slice]) -> bool:
+    """Whether slices make one even stack."""
+    try:
+        stacked(slices)
+    except DataError:
+        return False
+    return True
+
+
+def _halves(series: list[list[Slice]]) -> list[tuple[Path, Path]]:
+    """Folders that may hold one scan, which only a name or a number of the patient could tell."""
+    nobody = [group for group in series if group[0].series and not group[0].patient.is_known]
+    parts = _parted((group[0] for group in nobody), lambda each: (each.study, each.series, each.kind))
+    slices = {id(group[0]): group for group in nobody}
+    found = []
+    for firsts in parts:
+        if len(firsts) > 1 and is_even([each for first in firsts for each in slices[id(first)]]):
+            found.append((firsts[0].path.parent, firsts[1].path.parent))
+    return found
 
 
 def slice_files(folder: Path) -> Files:
