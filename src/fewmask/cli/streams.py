@@ -55,7 +55,7 @@ def lasting_streams() -> Iterator[None]:
     _fill_closed()
     before = sys.stdout, sys.stderr
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-        sys.stdout, sys.stderr = before[0] or nowhere, Lasting(before[1] or nowhere)  # type: ignore[assignment]
+        sys.stdout, sys.stderr = before[0] or nowhere, Lasting(before[1] or nowhere)
         try:
             yield
         finally:
