@@ -23,6 +23,7 @@ from fewmask.config import AugmentConfig, SamplingConfig
 from fewmask.data.augment import augment, strong_view
 from fewmask.data.batch import Batch
 from fewmask.data.coded import Volume
+from fewmask.data.crossing import ByValue, begun, received, sent
 from fewmask.data.distance import signed_distances
 from fewmask.errors import FewmaskError, RunError
 
@@ -106,7 +107,7 @@ class Streams:
     seed: int
 
 
-class BatchStream(Dataset[Batch | FewmaskError]):
+class BatchStream(Dataset[Batch | ByValue | FewmaskError]):
     """The batches of a run: item ``i`` is the batch of step ``i`` as tensors on the CPU.
 
     Args:
@@ -141,10 +142,10 @@ class BatchStream(Dataset[Batch | FewmaskError]):
         self.channels, self.strong, self.distances = channels, strong, distances
         self.rank, self.world = rank, world
 
-    def __getitem__(self, step: int) -> Batch | FewmaskError:
+    def __getitem__(self, step: int) -> Batch | ByValue | FewmaskError:
         """The batch of a step; a problem of the data comes back as a value, so that it crosses process borders in one piece."""
         try:
-            return self.batch(step)
+            return sent(self.batch(step))
         except FewmaskError as error:
             return error
 
@@ -261,18 +262,23 @@ def batches(stream: BatchStream, start: int, stop: int, workers: int) -> Iterato
     Raises:
         FewmaskError: a case cannot be read; names it.
     """
-    loader: DataLoader[Any] = DataLoader(
-        stream,
-        batch_size=None,
-        sampler=range(start, stop),
-        num_workers=workers,
-        pin_memory=torch.cuda.is_available(),
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=_leave_signals_to_main,
-    )
-    loaded = iter(loader)
+
+    def start_loader(processes: int) -> Iterator[Any]:
+        return iter(
+            DataLoader(
+                stream,
+                batch_size=None,
+                sampler=range(start, stop),
+                num_workers=processes,
+                pin_memory=torch.cuda.is_available(),
+                prefetch_factor=4 if processes else None,
+                worker_init_fn=_leave_signals_to_main,
+            )
+        )
+
+    loaded = begun(start_loader, workers)
     try:
-        for batch in loaded:
+        for batch in received(loaded):
             if isinstance(batch, FewmaskError):
                 raise batch
             yield batch
