@@ -54,5 +54,7 @@ def reversed_grey(values: np.ndarray, bits: int) -> np.ndarray:
     if values.dtype.kind == "f":
         return 1 - values
     if values.dtype.kind == "u" and bits < 8 * values.dtype.itemsize:
-        return values.dtype.type(2**bits - 1) - values
-    return ~values
+        values = values ^ values.dtype.type(2**bits - 1)
+    else:
+        values = ~values
+    return values
