@@ -256,15 +256,21 @@ def test_planes_in_other_files(tmp_path):
     assert np.array_equal(agree(tmp_path / "a.ome.tif"), stack(2).T[None])
 
 
+@pytest.mark.parametrize("pages", [3, 4])
 @pytest.mark.parametrize("header", ["imagej", "planar"])
-def test_a_label_stack_that_is_called_channels_says_who_calls_it_so(tmp_path, header):
+def test_a_short_stack_that_is_called_colours_says_who_calls_it_so(tmp_path, header, pages):
+    """tifffile's own defaults, and scikit-image's and imageio's: the file cannot be told from one in colours."""
     options = {"imagej": True} if header == "imagej" else {"photometric": "rgb", "planarconfig": "separate"}
-    tifffile.imwrite(tmp_path / "x.tif", stack(3), **options)
-    said = "ImageJ" if header == "imagej" else "TIFF"
-    with pytest.raises(
-        DataError, match=rf"holds 3 planes that its {said} header calls channels.*where they are slices"
-    ):
+    tifffile.imwrite(tmp_path / "x.tif", stack(pages), **options)
+    calls = "ImageJ header calls channels" if header == "imagej" else "TIFF header calls colours"
+    said = rf"holds {pages} planes that its {calls}; where they are slices, save them as such"
+    with pytest.raises(DataError, match=said):
         read_label(tmp_path / "x.tif")
+    if header == "planar" and pages == 4:
+        with pytest.raises(DataError, match=said):
+            read_image(tmp_path / "x.tif")
+    else:
+        assert np.array_equal(agree(tmp_path / "x.tif"), stack(pages))
 
 
 @pytest.mark.parametrize("compression", [None, "zlib", "packbits", "lzw"])

@@ -22,6 +22,7 @@ from fewmask.errors import DataError
 
 _PLAIN = (0, 1, 2, 3, 4)  # photometric: grey either way round, RGB, palette, mask
 _PALETTE, _RGB = 3, 2
+_APART = 2  # PlanarConfig: each sample in a plane of its own
 _JPEG = (6, 7, 33007, 34892)
 _RATIOS = {
     1: 1,
@@ -209,8 +210,17 @@ def _sampled(path: Path, page: Any, values: np.ndarray, axes: str, label: bool) 
             values, axes = colours[values.astype(np.intp)], f"{axes.replace('S', 'Q')}S"
     values = arranged(values, axes)
     if _has_alpha(page, values):
-        values = np.moveaxis(drop_alpha(path, np.moveaxis(values, 1, 0)), 0, 1)
+        values = _without_alpha(path, page, values)
     return values.reshape(-1, *values.shape[2:])
+
+
+def _without_alpha(path: Path, page: Any, values: np.ndarray) -> np.ndarray:
+    try:
+        return np.moveaxis(drop_alpha(path, np.moveaxis(values, 1, 0)), 0, 1)
+    except DataError:
+        if page.planarconfig == _APART:
+            raise _called_channels(path, "TIFF", values.shape[1]) from None
+        raise
 
 
 def _colours(page: Any) -> np.ndarray:
@@ -235,11 +245,14 @@ def _check_channels(path: Path, file: Any, part: Part, values: np.ndarray) -> No
     """Refuse a label whose header calls its planes colours or channels, where they may be slices."""
     if len(values) == 1 or all(np.array_equal(channel, values[0]) for channel in values[1:]):
         return
-    header = "ImageJ" if file.is_imagej else "OME" if file.is_ome else "TIFF"
-    apart = "C" in part.axes or int(part.page.planarconfig) == 2
-    if apart:
-        raise DataError(
-            f"{path}: holds {len(values)} planes that its {header} header calls channels, but a label map has one number a "
-            "voxel; where they are slices, save them as such, as tifffile does with photometric='minisblack' and "
-            "metadata={'axes': 'ZYX'}"
-        )
+    if "C" in part.axes or part.page.planarconfig == _APART:
+        header = "ImageJ" if file.is_imagej else "OME" if file.is_ome else "TIFF"
+        raise _called_channels(path, header, len(values))
+
+
+def _called_channels(path: Path, header: str, planes: int) -> DataError:
+    """What tifffile, scikit-image and imageio make of a short stack unless told: nothing in the file says that it is one."""
+    return DataError(
+        f"{path}: holds {planes} planes that its {header} header calls {'colours' if header == 'TIFF' else 'channels'}; where "
+        "they are slices, save them as such, as tifffile does with photometric='minisblack' and metadata={'axes': 'ZYX'}"
+    )
