@@ -32,7 +32,7 @@ def is_volume(path, slices):
     return np.array_equal(agree(path), slices.T[None]) and np.array_equal(label.data, slices.T)
 
 
-@pytest.mark.parametrize("pages", [2, 3, 4, 7])
+@pytest.mark.parametrize("pages", [2, 3, 4, 9])
 @pytest.mark.parametrize("kind", ["uint8", "uint16", "float32", "bool"])
 @pytest.mark.parametrize("compression", [None, "tiff_lzw"])
 def test_pages_of_pillow(tmp_path, pages, kind, compression):
@@ -44,7 +44,7 @@ def test_pages_of_pillow(tmp_path, pages, kind, compression):
     assert is_volume(tmp_path / "x.tif", slices)
 
 
-@pytest.mark.parametrize("pages", [2, 3, 4, 7])
+@pytest.mark.parametrize("pages", [2, 3, 4, 9])
 @pytest.mark.parametrize("metadata", [{}, None])
 @pytest.mark.parametrize("big", [False, True])
 def test_pages_of_tifffile_one_by_one(tmp_path, pages, metadata, big):
@@ -156,6 +156,19 @@ def test_an_attached_mask_is_no_slice_and_a_page_of_another_type_is_refused(tmp_
         DataError, match=r"y\.tif: is a stack whose page 2 is uint16 grey where the first is uint8 grey"
     ):
         read_image(tmp_path / "y.tif")
+
+
+@pytest.mark.parametrize("odd", [1, 5, 11])
+def test_an_odd_page_of_a_long_stack(tmp_path, odd):
+    """tifffile looks at some pages of a long stack only; a thumbnail is passed over, another type refused."""
+    slices = stack(12)
+    for name, other in (("small", slices[0, ::2, ::3]), ("deep", slices[0].astype(np.uint16))):
+        with tifffile.TiffWriter(tmp_path / f"{name}.tif") as writer:
+            for place, one in enumerate(slices):
+                writer.write(other if place == odd else one, photometric="minisblack", metadata=None)
+    assert is_volume(tmp_path / "small.tif", np.delete(slices, odd, axis=0))
+    with pytest.raises(DataError, match=rf"is a stack whose page {odd + 1} is uint16 grey"):
+        read_image(tmp_path / "deep.tif")
 
 
 @pytest.mark.parametrize("axes", ["CZYX", "ZCYX", "TCZYX", "TZCYX", "ZCTYX", "CYX", "ZYX", "CTYX", "CZTYX"])

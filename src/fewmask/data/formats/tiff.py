@@ -17,11 +17,11 @@ from fewmask.data.formats.palette import refuse_reversed
 from fewmask.data.formats.pillow import drop_alpha, open_picture, pixels
 from fewmask.data.formats.polarity import WHITE_IS_ZERO, means_numbers, upright
 from fewmask.data.formats.tiff_axes import arranged, check_axes, depth
-from fewmask.data.formats.tiff_parts import Part, parts_of
+from fewmask.data.formats.tiff_parts import PALETTE, Part, parts_of
 from fewmask.errors import DataError
 
 _PLAIN = (0, 1, 2, 3, 4)  # photometric: grey either way round, RGB, palette, mask
-_PALETTE, _RGB = 3, 2
+_RGB = 2
 _APART = 2  # PlanarConfig: each sample in a plane of its own
 _JPEG = (6, 7, 33007, 34892)
 _RATIOS = {
@@ -200,7 +200,7 @@ def _turned(path: Path, file: Any, parts: list[Part], values: list[np.ndarray], 
 
 def _sampled(path: Path, page: Any, values: np.ndarray, axes: str, label: bool) -> np.ndarray:
     """``(C, Z, Y, X)``: a palette looked up, alpha dropped, samples laid out as channels."""
-    if page.photometric == _PALETTE and page.colormap is not None:
+    if page.photometric == PALETTE and page.colormap is not None:
         colours = _colours(page)
         if label:
             refuse_reversed(path, values, colours)
@@ -232,7 +232,7 @@ def _colours(page: Any) -> np.ndarray:
 def _has_alpha(page: Any, values: np.ndarray) -> bool:
     """Whether the last sample is alpha; one of no said meaning beside RGB is, where it is opaque throughout."""
     samples = values.shape[1]
-    if page.photometric not in _PLAIN or samples not in (2, 4) or page.photometric == _PALETTE:
+    if page.photometric not in _PLAIN or samples not in (2, 4) or page.photometric == PALETTE:
         return False
     extra = tuple(page.extrasamples)
     if extra and extra[-1] in (1, 2):

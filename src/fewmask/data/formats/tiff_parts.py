@@ -15,6 +15,7 @@ from typing import Any
 from fewmask.errors import DataError
 
 UNNAMED = "IQ"  # tifffile's letters for a sequence of pages, and for an axis that a writer did not name
+PALETTE = 3  # photometric kind; each page has colours of its own
 GREYS = (0, 1)  # photometric kinds: white is 0, black is 0
 
 
@@ -69,16 +70,30 @@ def parts_of(path: Path, file: Any) -> list[Part]:
     """
     if file.is_ome:
         _refuse_missing_files(path, file.ome_metadata or "")
-    series = file.series
-    if not series:
+    kind, parts = _by_header(path, file)
+    if not parts:
+        parts = [Part(page, page.axes, page.shape, (page,)) for page in _pages(file) if page.shape]
+    if not parts:
         raise DataError(f"{path}: holds no picture; export it anew")
-    if series[0].kind in ("uniform", "generic"):
-        pages = [page if hasattr(page, "tags") else page.aspage() for page in file.pages]
-        parts = [Part(page, page.axes, page.shape, (page,)) for page in pages if page.shape]
-    else:
-        parts = [_of_series(path, one) for one in series if len(_index(one)) == 1]
     main = _main([part for part in parts if not _is_marked(part.page)] or parts)
-    return _alike(path, parts, main, series[0].kind)
+    return _alike(path, parts, main, kind)
+
+
+def _by_header(path: Path, file: Any) -> tuple[str, list[Part]]:
+    """What kind of header puts pages together, and its parts: none where the pages have to be looked at one by one."""
+    try:
+        series = file.series
+    except RuntimeError:  # a long stack that looked alike where tifffile sampled it
+        return "generic", []
+    kind = series[0].kind if series else "generic"
+    if kind == "generic" or (kind == "uniform" and series[0].keyframe.photometric == PALETTE):
+        return kind, []
+    return kind, [_of_series(path, one) for one in series if len(_index(one)) == 1]
+
+
+def _pages(file: Any) -> list[Any]:
+    file.pages.useframes = False  # frames borrow the tags of the first page, and unlike ones cannot
+    return [page if hasattr(page, "tags") else page.aspage() for page in file.pages]
 
 
 def _of_series(path: Path, series: Any) -> Part:
