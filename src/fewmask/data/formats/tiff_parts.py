@@ -86,12 +86,13 @@ def _by_header(path: Path, file: Any) -> tuple[str, list[Part]]:
     except RuntimeError:  # a long stack that looked alike where tifffile sampled it
         return "generic", []
     kind = series[0].kind if series else "generic"
-    if kind == "generic" or (kind == "uniform" and series[0].keyframe.photometric == PALETTE):
+    if kind in ("generic", "uniform"):  # tifffile samples some pages of a uniform stack only
         return kind, []
     return kind, [_of_series(path, one) for one in series if len(_index(one)) == 1]
 
 
 def _pages(file: Any) -> list[Any]:
+    file.pages._clear(fully=False)
     file.pages.useframes = False  # frames borrow the tags of the first page, and unlike ones cannot
     return [page if hasattr(page, "tags") else page.aspage() for page in file.pages]
 
