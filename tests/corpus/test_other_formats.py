@@ -49,7 +49,7 @@ BROKEN = [
     scan("a PNG of no width", ".png", written(png(0, 40)), AGAIN),
     scan("a PNG bomb", ".png", written(png(60000, 60000, bytes(10**6))), "pixels"),
     scan("a PNG of gigabytes", ".png", written(png(2**31 - 1, 2**31 - 1)), "pixels"),
-    scan("a colour PNG of 16 bits", ".png", written(png(2, 2, bytes(26), depth=16, colour=2)), "save it as TIFF"),
+    scan("a colour PNG of 16 bits among grey ones", ".png", written(png(2, 2, bytes(26), depth=16, colour=2)), "3 channels"),
     scan("a PNG with transparent pixels", ".png", picture(CLEAR), "without an alpha channel"),
     scan("a GIF called PNG", ".png", picture(GREY, format="GIF"), AGAIN),
     scan("PostScript called PNG", ".png", written("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"), AGAIN),

@@ -8,19 +8,21 @@ names the files that carry one.
 from __future__ import annotations
 
 import json
-import math
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fewmask.data.formats.claims import refuse_excess
+from fewmask.data.formats import png, tiff
+from fewmask.data.formats.palette import refuse_reversed
+from fewmask.data.formats.pillow import drop_alpha, open_picture, pixels
 from fewmask.data.geometry import Geometry
 from fewmask.errors import DataError
 
 TIFF = (".tif", ".tiff")
 JPEG = (".jpg", ".jpeg")
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # little and big end first, classic and BigTIFF
 
 
 def read(path: Path, label: bool) -> tuple[np.ndarray, Geometry]:
@@ -30,24 +32,16 @@ def read(path: Path, label: bool) -> tuple[np.ndarray, Geometry]:
     """
     if label and path.suffix.lower() in JPEG:
         raise DataError(f"{path}: JPEG changes pixel values and so cannot hold labels; save the label as PNG")
-    values = _read_tiff(path) if path.suffix.lower() in TIFF else None
-    if values is None:
-        values = _read_pillow(path, label)
+    values = tiff.read(path, label) if _is_tiff(path) else _read_pillow(path, label)
     return values, _geometry(path, values.shape[1:])
 
 
 def read_geometry(path: Path) -> Geometry:
     """The geometry alone; reads the header only."""
-    if path.suffix.lower() not in TIFF:
-        with _open(path) as picture:
-            return Geometry.plain((picture.height, picture.width))
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        sizes = dict(zip(file.series[0].axes, file.series[0].shape, strict=True))
-    columns, rows = sizes.pop("X"), sizes.pop("Y")
-    pages = math.prod(n for axis, n in sizes.items() if axis not in "SC")
-    return _geometry(path, (columns, rows, pages) if pages > 1 else (rows, columns))
+    if _is_tiff(path):
+        return _geometry(path, tiff.read_shape(path))
+    with open_picture(path) as picture:
+        return Geometry.plain((picture.height, picture.width))
 
 
 def write(path: Path, data: np.ndarray, geometry: Geometry, like: Path | None) -> None:
@@ -62,6 +56,14 @@ def write(path: Path, data: np.ndarray, geometry: Geometry, like: Path | None) -
     from PIL import Image
 
     Image.fromarray(data).save(path)
+
+
+def _is_tiff(path: Path) -> bool:
+    """By its name, or whatever its name, by its first bytes: Pillow would read its first page alone."""
+    if path.suffix.lower() in TIFF:
+        return True
+    with path.open("rb") as file:
+        return file.read(4) in _TIFF_STARTS
 
 
 def _geometry(path: Path, shape: tuple[int, ...]) -> Geometry:
@@ -84,83 +86,29 @@ def _stack_spacing(path: Path) -> tuple[float, ...]:
 
 def exif_orientation(path: Path) -> int:
     """The EXIF orientation that viewers apply and fewmask does not; 1 is upright."""
-    if path.suffix.lower() in TIFF:
-        import tifffile
-
-        with tifffile.TiffFile(path) as file:
-            return int(file.pages.first.tags.valueof("Orientation", default=1))
-    with _open(path) as picture:
+    if _is_tiff(path):
+        return tiff.orientation(path)
+    with open_picture(path) as picture:
         return int(picture.getexif().get(0x0112, 1))
 
 
-def _open(path: Path) -> Any:
-    """A picture in one of the formats of this module: Pillow would go by the content alone and start Ghostscript for PostScript."""
-    from PIL import Image
-
-    try:
-        return Image.open(path, formats=("PNG", "BMP", "JPEG", "TIFF"))
-    except Image.DecompressionBombError:
-        raise DataError(
-            f"{path}: says that it has more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels; cut it into tiles"
-        ) from None
-
-
-def _read_tiff(path: Path) -> np.ndarray | None:
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        series, page = file.series[0], file.pages.first
-        # Palettes, CMYK, inverted grey and the codecs that tifffile lacks: Pillow turns these to grey or RGB.
-        plain = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB)
-        if page.photometric not in plain or page.compression not in (1, 8, 32946):
-            return None
-        refuse_excess(series.nbytes, path.stat().st_size, packed=page.compression != 1)
-        axes, values = series.axes, series.asarray()
-    channel = next((axis for axis in "SC" if axis in axes), None)
-    values = values[None] if channel is None else np.moveaxis(values, axes.index(channel), 0)
-    values = values.reshape(values.shape[0], -1, *values.shape[-2:])
-    if channel == "S" and values.shape[0] in (2, 4):
-        values = _drop_alpha(path, values)
-    return np.ascontiguousarray(values[:, 0] if values.shape[1] == 1 else values.transpose(0, 3, 2, 1))
-
-
 def _read_pillow(path: Path, label: bool) -> np.ndarray:
-    from PIL import ImageSequence
-
-    with _open(path) as picture:
+    if png.is_deep_colour(path):
+        return png.read_deep_colour(path)
+    with open_picture(path) as picture:
         if label and picture.format in ("JPEG", "MPO"):
             raise DataError(f"{path}: is a JPEG whatever its name says, and JPEG changes label values; save it as PNG")
-        _refuse_deep_colour(path)
-        if path.suffix.lower() not in TIFF:
-            return _pixels(path, picture, label)
-        pages = [_pixels(path, page, label) for page in ImageSequence.Iterator(picture)]
-    return pages[0] if len(pages) == 1 else np.stack(pages).transpose(1, 3, 2, 0)
+        return _coloured(path, picture, label)
 
 
-def _pixels(path: Path, picture: Any, label: bool) -> np.ndarray:
+def _coloured(path: Path, picture: Any, label: bool) -> np.ndarray:
     """One picture as ``(C, rows, columns)``."""
-    if picture.mode == "P" and not label:
-        picture = picture.convert("RGBA")
-    elif picture.mode not in ("1", "L", "P", "I", "F", "LA", "RGB", "RGBA") and not picture.mode.startswith("I;16"):
-        picture = picture.convert("RGBA" if picture.mode in ("PA", "La", "RGBa") else "RGB")
-    values = np.asarray(picture)
-    values = values[None] if values.ndim == 2 else values.transpose(2, 0, 1)
-    if picture.mode in ("LA", "RGBA"):
-        values = _drop_alpha(path, values)
-    return values
-
-
-def _drop_alpha(path: Path, values: np.ndarray) -> np.ndarray:
-    opaque = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 1
-    if np.any(values[-1] != opaque):
-        raise DataError(f"{path}: has transparent pixels, whose value is undefined; save it without an alpha channel")
-    return values[:-1]
-
-
-def _refuse_deep_colour(path: Path) -> None:
-    with path.open("rb") as file:
-        start = file.read(26)
-    if start[:4] == b"\x89PNG" and start[24] == 16 and start[25] != 0:  # Pillow would drop the low byte of each channel
-        raise DataError(
-            f"{path}: is a colour PNG of 16 bits per channel, which cannot be read in full; save it as TIFF"
-        )
+    if picture.mode == "P":
+        if label:
+            colours = np.array(picture.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
+            refuse_reversed(path, np.asarray(picture), colours)
+        else:
+            picture = picture.convert("RGBA")
+    alpha = picture.mode in ("LA", "RGBA", "PA", "La", "RGBa")
+    values = pixels(picture)
+    return drop_alpha(path, values) if alpha else values
