@@ -74,7 +74,7 @@ def run_demo(
     for method in METHODS:
         say(f"training {method}")
         run = _train(dataset, _experiment(method, seed, iterations), output / method, listener)
-        scores[method] = _score(dataset, run)
+        scores[method], unit = _score(dataset, run)
         runs.append(run.path)
     dice = {method: 100 * summary["mean"]["metrics"]["dice"]["mean"] for method, summary in scores.items()}
     gain = dice[METHODS[1]] - dice[METHODS[0]]
@@ -84,7 +84,7 @@ def run_demo(
     )
     notes = ["The scans are synthetic (fewmask demo): the numbers say nothing about yours."]
     report = write_report(runs, output / "report.html", title="fewmask demo", notes=notes)
-    return DemoResult(_table(scores), verdict, report)
+    return DemoResult(_table(scores, unit), verdict, report)
 
 
 def _experiment(method: str, seed: int, iterations: int | None) -> Experiment:
@@ -100,18 +100,18 @@ def _train(
     return train(experiment, dataset, dataset.split(), output, listener=listener() if listener else None)
 
 
-def _score(dataset: Dataset, run: RunFolder) -> dict[str, Any]:
+def _score(dataset: Dataset, run: RunFolder) -> tuple[dict[str, Any], str]:
     Predictor.from_run(run.path).predict_files(dataset.root / "imagesTs", run.predictions)
     result = evaluate(run.predictions, dataset.root / "labelsTs", dataset.class_names)
     result.write(run.predictions)
-    return result.summary()
+    return result.summary(), result.unit
 
 
-def _table(scores: dict[str, dict[str, Any]]) -> Table:
+def _table(scores: dict[str, dict[str, Any]], unit: str) -> Table:
     """Mean +- standard deviation over test scans of each method and class."""
     from rich.table import Table
 
-    table = Table("method", "class", *(metric_title(metric, "mm") for metric in SHOWN), title="Test scans")
+    table = Table("method", "class", *(metric_title(metric, unit) for metric in SHOWN), title="Test scans")
     for method, summary in scores.items():
         for name, entry in {**summary["classes"], "mean": summary["mean"]}.items():
             cells = [" ".join(mean_and_spread(entry["metrics"][metric], metric)).rstrip() for metric in SHOWN]

@@ -10,6 +10,7 @@ from fewmask.bench.published import Table
 from fewmask.data.protocols.shelf import find_protocol, read_list
 from fewmask.data.protocols.shortcuts import SENTENCES, stamp
 from fewmask.metrics.score import DISTANCES, EXTRAS
+from fewmask.metrics.words import PLAIN
 from fewmask.words import count
 
 OF_THE_DATA = ("reference-crop", "shared-origin")
@@ -33,7 +34,7 @@ def differences(scores: CaseScores, table: Table, ours: str, recorded: bool) -> 
         yield f"ours follow {ours or 'no protocol'}, the paper {table.protocol}: differences are no measure of the methods"
     yield from _training_cases(scores, table)
     yield from _test_cases(scores, table)
-    if scores.unit != "voxel" and {*table.metrics} & {*DISTANCES}:
+    if scores.unit not in PLAIN and {*table.metrics} & {*DISTANCES}:
         yield f"the paper's distances are in voxels, ours in {scores.unit}"
     if {*table.metrics} & {*EXTRAS}:
         yield "the row-set distance grows with the picture, 224 x 224 in the paper, so no difference is given"

@@ -15,7 +15,7 @@ from fewmask.bench.published import Doubt, Figure, Paper, Result, Table, find_pu
 from fewmask.bench.statistics import Summary, may_be_bold, summarise
 from fewmask.errors import ConfigError
 from fewmask.metrics.score import DISTANCES
-from fewmask.metrics.words import is_share, metric_title, number
+from fewmask.metrics.words import PLAIN, is_share, metric_title, number
 from fewmask.words import count
 
 MARKS = {"impossible": "†", "doubtful": "?"}
@@ -177,7 +177,7 @@ def _entry(scores: CaseScores, metric: str, method: str, result: Result | None, 
         summarise(scores, method) if method in scores.methods else None,
         method in bold,
         result.figures[metric] if result else None,
-        is_share(metric) or (metric in DISTANCES and scores.unit == "voxel"),
+        is_share(metric) or (metric in DISTANCES and scores.unit in PLAIN),
     )
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from fewmask.errors import ConfigError
+
+Unit = Literal["mm", "px"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,16 +21,18 @@ class Geometry:
     Attributes:
         shape: voxels per axis; three axes, or two for a bitmap or a single slice.
         affine: (4, 4) float64, from voxel index to RAS millimetres. Skewed and mirrored ones are kept as they are. The
-            identity for bitmaps, which know no millimetres; a single slice keeps the full affine of its file.
+            identity for pictures that know no millimetres; a single slice keeps the full affine of its file.
+        unit: of lengths: millimetres, or pixels where the file says nothing of its size.
     """
 
     shape: tuple[int, ...]
     affine: np.ndarray
+    unit: Unit = "mm"
 
     @classmethod
     def plain(cls, shape: tuple[int, ...]) -> Geometry:
         """The geometry of a file that knows none: unit spacing at the origin."""
-        return cls(tuple(int(n) for n in shape), np.eye(4))
+        return cls(tuple(int(n) for n in shape), np.eye(4), "px")
 
     @classmethod
     def spaced(cls, shape: tuple[int, ...], spacing: Sequence[float]) -> Geometry:
@@ -44,7 +49,7 @@ class Geometry:
 
     @property
     def spacing(self) -> tuple[float, ...]:
-        """Millimetres between neighbours, per axis of ``shape``."""
+        """Millimetres between neighbours, per axis of ``shape``; 1 where the unit is a pixel."""
         lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
         return tuple(float(length) for length in lengths[: len(self.shape)])
 
@@ -55,12 +60,19 @@ class Geometry:
         return float(np.linalg.norm((corners @ (self.affine - other.affine).T)[:, :3], axis=1).max())
 
     def matches(self, other: Geometry, tolerance: float = 0.1) -> bool:
-        """Whether the shapes agree and no voxel lies further apart than ``tolerance`` of the smallest spacing."""
-        return self.shape == other.shape and self.displacement(other) <= tolerance * min(self.spacing)
+        """Whether the shapes agree and no voxel lies further apart than ``tolerance`` of the smallest spacing.
+
+        Where one of the two says nothing of its size, the shapes decide: programs that draw masks forget the spacing.
+        """
+        if self.shape != other.shape or self.unit != other.unit:
+            return self.shape == other.shape
+        return self.displacement(other) <= tolerance * min(self.spacing)
 
     def describe(self) -> str:
         """The grid in words, for errors: ``"183 x 140 x 88 voxels of 0.625 x 0.625 x 0.625 mm"``."""
         sizes = " x ".join(str(n) for n in self.shape)
+        if self.unit == "px":
+            return f"{sizes} {'pixels' if len(self.shape) == 2 else 'voxels'} of unknown size"
         return f"{sizes} voxels of {' x '.join(f'{length:.4g}' for length in self.spacing)} mm"
 
     def difference(self, other: Geometry) -> str:

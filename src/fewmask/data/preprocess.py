@@ -138,6 +138,7 @@ class Preprocessor:
             shape=shape,
             affine=affine_tuple(affine),
             spacing=Geometry(shape, affine).spacing,
+            unit=geometry.unit,
         )
         prepared = np.empty(
             resampled.shape, dtype=np.float32

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fewmask.data.crop import Box
-from fewmask.data.geometry import Geometry
+from fewmask.data.geometry import Geometry, Unit
 from fewmask.data.orientation import Axes
 from fewmask.data.resample import Shape
 
@@ -28,6 +28,7 @@ class Record:
         shape: ``(*P)`` of the result; the box's own shape where nothing was resampled.
         affine: (4, 4), from the result's index to RAS millimetres.
         spacing: millimetres per axis of the result, as it really is: whole voxels seldom fill an extent exactly.
+        unit: of lengths; pixels of a picture that says nothing of its size.
     """
 
     original_shape: Shape
@@ -37,11 +38,12 @@ class Record:
     shape: Shape
     affine: Affine
     spacing: tuple[float, ...]
+    unit: Unit = "mm"
 
     @property
     def original(self) -> Geometry:
         """The scan's own grid."""
-        return Geometry(self.original_shape, np.array(self.original_affine))
+        return Geometry(self.original_shape, np.array(self.original_affine), self.unit)
 
     @property
     def oriented_shape(self) -> Shape:

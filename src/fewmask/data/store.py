@@ -28,7 +28,7 @@ from fewmask.files import make_folder, replacing, sweep, write_json
 from fewmask.locks import locked
 
 VERSION = (
-    1  # raise it when preprocessing gives other numbers for the same settings: every stored case is then made anew
+    2  # raise it when preprocessing gives other numbers for the same settings: every stored case is then made anew
 )
 FOREGROUND_VOXELS = 10_000
 MOST_OPEN = 4096  # files kept mapped; Linux allows a process 65530 mappings

@@ -46,7 +46,7 @@ def measure_plan(job: Job) -> dict[str, Any]:
         "cases": f"{len(job.split.labelled)} labelled, {len(job.split.unlabelled)} unlabelled, "
         f"{len(job.split.validation)} validation, {len(job.split.test)} test",
         "patch": " x ".join(map(str, job.task.patch_size)),
-        "spacing": " x ".join(f"{length:.3g}" for length in job.task.spacing) + " mm",
+        "spacing": _spacing(job),
         "batch": f"{experiment.sampling.labelled} labelled + {experiment.sampling.unlabelled if method.uses_unlabelled else 0} unlabelled",
         "iterations": sum(length for _, length in phases),
         "device": str(fabric.device),
@@ -54,6 +54,11 @@ def measure_plan(job: Job) -> dict[str, Any]:
         "estimated_time": duration(seconds),
         "estimated_memory": _peak_memory(fabric.device),
     }
+
+
+def _spacing(job: Job) -> str:
+    unit = job.store.record(job.split.labelled[0]).unit
+    return " x ".join(f"{length:.3g}" for length in job.task.spacing) + f" {unit}"
 
 
 def _seconds_per_step(job: Job, phase: Phase, fabric: Any, model: Any, method: Method) -> float:

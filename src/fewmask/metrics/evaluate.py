@@ -13,7 +13,7 @@ from fewmask.data.dataset import Dataset
 from fewmask.data.image import SUFFIXES, Image, read_label, suffix_of
 from fewmask.data.layout import is_dataset
 from fewmask.errors import ConfigError, DataError, nearest
-from fewmask.metrics.evaluation import Evaluation, Row, Unit
+from fewmask.metrics.evaluation import Asked, Evaluation, Row, Unit
 from fewmask.metrics.row_set import row_set_distance
 from fewmask.metrics.score import EXTRAS, Score, metric_names, score_labels
 from fewmask.names import check_name
@@ -27,7 +27,7 @@ def evaluate(
     reference: Path | str,
     class_names: Sequence[str] | None = None,
     *,
-    unit: Unit = "mm",
+    unit: Asked = "mm",
     nsd_tolerance: float | None = None,
     also: Sequence[str] = (),
     cases: Iterable[str] | None = None,
@@ -41,7 +41,8 @@ def evaluate(
         reference: likewise, or a dataset folder, all of whose labels are then references. Files of two folders belong together by
             their names without the ending, and without a mark such as ``.seg`` of the reference's; two files always.
         class_names: background first, label value = position; None: every value found is a class, ``class_1``...
-        unit: of the distances: millimetres by the reference's spacing, or voxels.
+        unit: of the distances: millimetres by the spacing of the reference (or, if it says none, of the prediction), or voxels.
+            Pictures that say nothing of their size are measured in pixels.
         nsd_tolerance: also compute the surface Dice at this distance, in ``unit``.
         also: further metrics: ``hd_rowset``, of 2D label maps (see `row_set_distance`).
         cases: the names to score; None: every reference.
@@ -50,11 +51,11 @@ def evaluate(
 
     Raises:
         DataError: a path is missing or of the wrong kind, a case lacks a file, two files carry one name, the two grids
-            of a case differ, or a label value has no class.
+            of a case differ, or a label value has no class; or some cases have a spacing and others say none.
         ConfigError: the unit is unknown or the tolerance negative.
     """
-    if unit not in get_args(Unit):
-        raise ConfigError(f"there is no unit {unit!r}: {nearest(unit, get_args(Unit))}")
+    if unit not in get_args(Asked):
+        raise ConfigError(f"there is no unit {unit!r}: {nearest(unit, get_args(Asked))}")
     if unknown := [name for name in also if name not in EXTRAS]:
         raise ConfigError(f"there is no further metric {unknown[0]!r}: {nearest(unknown[0], EXTRAS)}")
     predicted, true = _matched(Path(predictions), Path(reference))
@@ -66,16 +67,21 @@ def evaluate(
             "empty label maps (--allow-missing, in Python allow_missing=True)"
         )
     scores: dict[str, dict[int, Score]] = {}
+    units: dict[Unit, str] = {}
     for done, name in enumerate(names, start=1):
-        scores[name] = _score_case(
+        scores[name], own = _score_case(
             predicted.get(name), true[name], class_names, unit, nsd_tolerance=nsd_tolerance, also=also
         )
+        units.setdefault(own, name)
+        _refuse_mixture(units)
         if progress is not None:
             progress(done, len(names))
     labels = _labels(class_names, scores.values())
     rows = _rows(scores, labels, Score("absent", dict.fromkeys(metric_names(nsd_tolerance, also))))
     extra = () if cases is not None else tuple(sorted(set(predicted) - set(true)))
-    return Evaluation(rows, tuple(labels.values()), unit, nsd_tolerance, tuple(also), tuple(missing), extra)
+    return Evaluation(
+        rows, tuple(labels.values()), next(iter(units), unit), nsd_tolerance, tuple(also), tuple(missing), extra
+    )
 
 
 def _chosen(cases: Iterable[str] | None, true: Mapping[str, Path], reference: Path | str) -> list[str]:
@@ -90,11 +96,12 @@ def _score_case(
     prediction: Path | None,
     reference: Path,
     class_names: Sequence[str] | None,
-    unit: Unit,
+    unit: Asked,
     *,
     nsd_tolerance: float | None,
     also: Sequence[str],
-) -> dict[int, Score]:
+) -> tuple[dict[int, Score], Unit]:
+    """The scores of a case by class, and the unit of its distances."""
     true = read_label(reference)
     predicted = true if prediction is None else read_label(prediction)
     if not predicted.geometry.matches(true.geometry):
@@ -104,12 +111,22 @@ def _score_case(
         )
     highest = max(_highest(predicted, class_names), _highest(true, class_names))
     values = np.zeros_like(true.data) if prediction is None else predicted.data
-    spacing = true.geometry.spacing if unit == "mm" else None
+    grid = true.geometry if true.geometry.unit == "mm" else predicted.geometry
+    spacing = grid.spacing if unit == "mm" else None
     scores = score_labels(values, true.data, len(class_names) if class_names else highest + 1, spacing, nsd_tolerance)
     for label, score in scores.items() if also else ():
         absent = score.status == "absent"
         score.metrics["hd_rowset"] = None if absent else row_set_distance(values == label, true.data == label)
-    return scores
+    return scores, grid.unit if unit == "mm" else unit
+
+
+def _refuse_mixture(units: Mapping[Unit, str]) -> None:
+    """Millimetres and pixels have no mean."""
+    if len(units) > 1:
+        raise DataError(
+            f"{units['mm']} has a spacing and {units['px']} says none, so their distances have no common unit; give --unit voxel "
+            "(in Python unit='voxel'), or write the spacing into all files"
+        )
 
 
 def _highest(label: Image, class_names: Sequence[str] | None) -> int:

@@ -20,7 +20,8 @@ from fewmask.whole import digest_of
 if TYPE_CHECKING:
     from rich.table import Table
 
-Unit = Literal["mm", "voxel"]
+Asked = Literal["mm", "voxel"]
+Unit = Literal["mm", "voxel", "px"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Evaluation:
     Attributes:
         rows: one a case and foreground class, cases in order of their names.
         class_names: the foreground classes.
-        unit: of the distances.
+        unit: of the distances; ``px`` where millimetres were asked for and the pictures say nothing of their size.
         nsd_tolerance: of the surface Dice, in that unit; None: not computed.
         also: metrics on request.
         missing: cases without a prediction, scored as if it were all background.

@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 
 from fewmask.data.protocols.shortcuts import stamp
-from fewmask.metrics.words import mean_and_spread, metric_title
+from fewmask.metrics.words import UNITS, mean_and_spread, metric_title
 
 if TYPE_CHECKING:
     from fewmask.metrics.evaluation import Evaluation
@@ -31,7 +31,7 @@ def summary_table(evaluation: Evaluation) -> Table:
     if len(entries) <= MOST_COLUMNS:
         _metrics_as_rows(table, entries, [metric_title(name, evaluation.unit) for name in evaluation.metric_names])
     else:
-        table.title = f"Mean ± standard deviation over cases; overlaps in %, distances in {evaluation.unit}"
+        table.title = f"Mean ± standard deviation over cases; overlaps in %, distances in {UNITS[evaluation.unit]}"
         _classes_as_rows(table, entries, [metric_title(name) for name in evaluation.metric_names])
     table.caption, table.caption_justify = stamp(evaluation.shortcuts), "left"
     return table

@@ -16,6 +16,8 @@ TITLES = {
     "assd": "ASSD",
     "hd_rowset": "Row-set HD",
 }
+UNITS = {"mm": "mm", "voxel": "voxels", "px": "pixels"}  # of distances
+PLAIN = ("voxel", "px")  # those that count, whatever a voxel's size is
 
 
 def is_share(metric: str) -> bool:

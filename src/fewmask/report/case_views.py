@@ -45,7 +45,7 @@ class CaseView:
         rank: its place among the cases, in a word.
         case: its id.
         side: of the picture, in its unit.
-        unit: ``mm``; of bitmaps, ``pixels``.
+        unit: ``mm``; ``pixels`` of a picture that says nothing of its size.
         scan: its pixels, uint8 ``(rows, columns)`` or ``(rows, columns, 3)``.
         box: left, top, width and height of the pixels in the picture.
         reference: its borders.
@@ -163,7 +163,7 @@ def _look(dataset: Dataset, rank: str, case: str, runs: Sequence[Run]) -> CaseVi
         rank,
         case,
         part.side,
-        "pixels" if view.flat else "mm",
+        view.unit,
         to_pixels(piece),
         _box(part, view.pixel, piece.shape),
         _place(own, part, view.pixel),

@@ -32,7 +32,7 @@ class Scores:
 
     Attributes:
         folder: where the two files lie.
-        unit: of the distances, ``mm`` or ``voxel``.
+        unit: of the distances, ``mm``, ``voxel``, or ``px`` of pictures that say nothing of their size.
         classes: per foreground class the entry of ``summary.json``: counts and ``metrics``.
         overall: the same over all classes.
         cases: per case and class the score.

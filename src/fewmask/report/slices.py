@@ -33,7 +33,8 @@ class View:
     def __init__(self, geometry: Geometry, path: Path, masks: Array) -> None:
         self.flat = suffix_of(path) in (".png", ".bmp", *TIFF, *JPEG) and len(geometry.shape) == 2
         self.axes = _axes(geometry, path)
-        self.spacing = (1.0, 1.0, 1.0)
+        self.spacing = (1.0, geometry.spacing[0], geometry.spacing[1])
+        self.unit = "pixels" if geometry.unit == "px" else "mm"
         self.position = 0
         if self.flat:
             return

@@ -16,7 +16,7 @@ from fewmask.bench.report.theirs import OfPaper, by_paper, published_tables, rec
 from fewmask.bench.report.verdict import Verdict, overall, verdict
 from fewmask.bench.tables import SideBySide
 from fewmask.data.protocols.shortcuts import stamp
-from fewmask.metrics.words import p_value
+from fewmask.metrics.words import UNITS, p_value
 from fewmask.report.case_views import CaseView, look_at_cases
 from fewmask.report.curves import Panel, training_panels
 from fewmask.report.data import Run
@@ -194,11 +194,7 @@ def _protocol(section: Section) -> Iterator[str]:
     yield "All runs learn from the same labelled cases" if same else f"The labelled cases differ from {among}"
     yield f"Weights that predict: {_each(section, lambda run: run.experiment.inference.checkpoint)}"
     yield f"Iterations: {_each(section, lambda run: run.experiment.train.iterations)}"
-    yield (
-        f"Distances are in {section.scores[PRIMARY].unit}s"
-        if section.scores[PRIMARY].unit == "voxel"
-        else "Distances are in mm"
-    )
+    yield (f"Distances are in {UNITS[section.scores[PRIMARY].unit]}")
     nothing = "No shortcuts taken" if records_shortcuts(section) else f"Shortcuts: none recorded. {TO_RECORD}"
     yield stamp(section.scores[PRIMARY].shortcuts) or nothing
 

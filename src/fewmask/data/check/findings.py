@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from fewmask.data.geometry import Unit
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -39,10 +41,11 @@ class Row:
         case: its id.
         group: train, unlabelled or test.
         shape: voxels per axis.
-        spacing: millimetres per axis.
+        spacing: per axis, in ``unit``.
         channels: how many.
         intensity: smallest, mean and largest finite value of all channels.
         volumes: voxels of each class, background first; None without a label.
+        unit: of the spacing: millimetres, or pixels of a picture that says nothing of its size.
     """
 
     case: str
@@ -52,6 +55,7 @@ class Row:
     channels: int | None = None
     intensity: tuple[float, float, float] | None = None
     volumes: tuple[int, ...] | None = None
+    unit: Unit | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ class CheckReport:
             "labelled": len(volumes),
             "shape": _spread([row.shape for row in self.rows if row.shape is not None]),
             "spacing": _spread([row.spacing for row in self.rows if row.spacing is not None]),
+            "unit": _unit({row.unit for row in self.rows if row.unit is not None}),
             "class_share": {
                 name: total / max(sum(totals), 1) for name, total in zip(self.class_names, totals, strict=True)
             },
@@ -113,6 +118,11 @@ class CheckReport:
 def relative(path: Path, root: Path) -> str:
     """``path`` as seen from the data set's folder."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _unit(units: set[Unit]) -> Unit | None:
+    """Of all spacings; None where there is none, or they are mixed."""
+    return next(iter(units)) if len(units) == 1 else None
 
 
 def _spread(values: Sequence[tuple[float, ...]]) -> dict[str, list[float]] | None:

@@ -60,7 +60,7 @@ def inspect_case(case: Case, class_names: tuple[str, ...], channels: int) -> Ins
         volumes = tuple(int(count) for count in counts[: len(class_names)])
     if images:
         grid = images[0].geometry
-        result.row = Row(case.id, case.group, grid.shape, grid.spacing, found, _intensity(images), volumes)
+        result.row = Row(case.id, case.group, grid.shape, grid.spacing, found, _intensity(images), volumes, grid.unit)
         result.digest = _digest(images) if complete else None
     else:
         result.row = Row(case.id, case.group, volumes=volumes)

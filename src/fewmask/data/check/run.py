@@ -51,6 +51,7 @@ def check_dataset(
     findings += [
         *_duplicates(inspections, dataset.root),
         *_outliers(inspections),
+        *_unsized(inspections),
         *_overview(dataset, inspections),
         *_patients(dataset),
     ]
@@ -81,6 +82,7 @@ def _duplicates(inspections: list[Inspection], root: Path) -> Iterator[Finding]:
 
 def _outliers(inspections: list[Inspection]) -> Iterator[Finding]:
     measured = [(inspection.case, inspection.row.spacing) for inspection in inspections if inspection.row.spacing]
+    sized = {inspection.case.id for inspection in inspections if inspection.row.unit == "mm"}
     dims = {len(spacing) for _, spacing in measured}
     if len(dims) > 1:
         usual = max(dims, key=[len(spacing) for _, spacing in measured].count)
@@ -89,6 +91,7 @@ def _outliers(inspections: list[Inspection]) -> Iterator[Finding]:
                 message = f"is {len(spacing)}D, but most scans are {usual}D; keep them in data sets of their own"
                 yield Finding("error", case.id, case.images[0], message)
         measured = [(case, spacing) for case, spacing in measured if len(spacing) == usual]
+    measured = [(case, spacing) for case, spacing in measured if case.id in sized]
     if not measured:
         return
     median = np.median([spacing for _, spacing in measured], axis=0)
@@ -96,6 +99,15 @@ def _outliers(inspections: list[Inspection]) -> Iterator[Finding]:
         if np.any(np.maximum(spacing / median, median / np.maximum(spacing, 1e-12)) > OUTLIER):
             here, usually = (" x ".join(f"{length:.3g}" for length in lengths) for lengths in (spacing, median))
             message = f"has voxels of {here} mm, far from the median of {usually} mm; check its header"
+            yield Finding("warning", case.id, case.images[0], message)
+
+
+def _unsized(inspections: list[Inspection]) -> Iterator[Finding]:
+    """Pictures without a spacing among scans that have one: their distances have no common unit."""
+    unsized = [inspection.case for inspection in inspections if inspection.row.unit == "px"]
+    if 0 < len(unsized) < sum(inspection.row.unit is not None for inspection in inspections):
+        for case in unsized:
+            message = "does not say how large a pixel is, as other scans do; write the spacing into it, or score with --unit voxel"
             yield Finding("warning", case.id, case.images[0], message)
 
 

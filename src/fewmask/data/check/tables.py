@@ -36,7 +36,8 @@ def _summary(report: CheckReport) -> Table:
     table.add_row("cases", f"{cases['train']} train, {cases['unlabelled']} unlabelled, {cases['test']} test")
     table.add_row("labels", str(summary["labelled"]))
     table.add_row("voxels", _range(summary["shape"], "{:.0f}"))
-    table.add_row("spacing, mm", _range(summary["spacing"], "{:.4g}"))
+    spacing = "unknown: pictures without one" if summary["unit"] == "px" else _range(summary["spacing"], "{:.4g}")
+    table.add_row("spacing, mm", spacing)
     intensities = [row.intensity for row in report.rows if row.intensity is not None]
     if intensities:
         lowest, highest = min(low for low, _, _ in intensities), max(high for _, _, high in intensities)
