@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fewmask.data.dataset import Dataset
 from fewmask.data.image import SUFFIXES, Image, read_channels, read_geometry, suffix_of
@@ -13,6 +14,9 @@ from fewmask.data.layout import is_dataset
 from fewmask.errors import DataError
 from fewmask.names import check_name
 from fewmask.words import count
+
+if TYPE_CHECKING:
+    from fewmask.config import GeometryChoice
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
 JPEG = (".jpg", ".jpeg")
@@ -36,27 +40,32 @@ class Scan:
         suffix = suffix_of(self.files[0])
         return self.name + (".png" if suffix in JPEG else suffix)
 
-    def check(self, spatial_dims: int) -> None:
+    def check(self, spatial_dims: int, by: GeometryChoice = "header") -> None:
         """Look at the headers alone: what cannot be predicted is known before hours are spent on the scans before it.
 
         Raises:
             DataError: a header cannot be read, or says another number of dimensions.
         """
         for path in self.files:
-            geometry = read_geometry(path)
+            geometry = read_geometry(path, dims=spatial_dims, by=by)
             if len(geometry.shape) != spatial_dims:
                 raise DataError(
                     f"{path}: is {len(geometry.shape)}D ({geometry.describe()}), but the model was trained on "
                     f"{spatial_dims}D scans; remove or convert it"
                 )
 
-    def read(self, channels: Sequence[str]) -> Image:
+    def read(self, channels: Sequence[str], *, dims: int | None = None, by: GeometryChoice = "header") -> Image:
         """Image ``(C, *S)`` with the channels that the model was trained on.
+
+        Args:
+            channels: their names.
+            dims: of the model; see `fewmask.data.image.read_image`.
+            by: likewise.
 
         Raises:
             DataError: unreadable, channels on differing grids, or not as many as the model needs.
         """
-        image = read_channels(self.files)
+        image = read_channels(self.files, dims=dims, by=by)
         if len(image.data) != len(channels):
             have = count(len(image.data), "channel")
             names = ", ".join(channels)

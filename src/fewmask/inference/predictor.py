@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fewmask.config import Experiment, InferenceConfig
+from fewmask.config import Experiment, GeometryChoice, InferenceConfig
 from fewmask.data.image import Geometry, Image, write_image
 from fewmask.data.preprocess import Preprocessor
 from fewmask.data.restore import resampled_slabs, scan_view
@@ -111,6 +111,15 @@ class Predictor:
         other = copy.copy(self)
         other.module, other._fast = module.to(self.device).eval(), {}
         return other
+
+    def read_by(self, geometry: GeometryChoice) -> None:
+        """Let another header than in training say where voxels lie; see `fewmask.config.PreprocessConfig`."""
+        changed = self.preprocessor.config.model_copy(update={"geometry": geometry})
+        self.preprocessor = Preprocessor(changed, self.task.spatial_dims)
+
+    def read(self, scan: Scan) -> Image:
+        """A scan with the channels and axes that the model was trained on; see `fewmask.inference.inputs.Scan.read`."""
+        return scan.read(self.channels, dims=self.task.spatial_dims, by=self.preprocessor.config.geometry)
 
     def predict(self, image: Image) -> Prediction:
         """Segment one scan and keep the probabilities of all classes; `segment` needs less memory.
@@ -275,7 +284,7 @@ class Predictor:
         paths = [output_path(scan, target, single=source.is_file()) for scan in scans]
         check_apart(source, scans, paths)
         for scan in scans:
-            scan.check(self.task.spatial_dims)
+            scan.check(self.task.spatial_dims, self.preprocessor.config.geometry)
         for done, (scan, path) in enumerate(zip(scans, paths, strict=True)):
             if progress:
                 progress(done, len(scans))
@@ -286,7 +295,7 @@ class Predictor:
 
     def _predict_file(self, scan: Scan, path: Path, *, probabilities: bool, uncertainty: bool, spread: bool) -> None:
         """The label map of one scan and the maps beside it."""
-        scans = [scan.read(self.channels)]
+        scans = [self.read(scan)]
         geometry, like = scans[0].geometry, scan.files[0]
         wanted = [name for name, on in (("uncertainty", uncertainty), ("spread", spread)) if on]
         beside = {name: np.empty(geometry.shape, dtype=np.float32) for name in wanted}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,13 +14,20 @@ from fewmask.data.check.inspect_case import Inspection, inspect_case
 from fewmask.data.dataset import Dataset
 from fewmask.data.layout import Case
 
+if TYPE_CHECKING:
+    from fewmask.config import GeometryChoice
+
 __all__ = ["CheckReport", "Finding", "Row", "check_dataset"]
 
 OUTLIER = 1.5  # a spacing this many times the median, or this many times smaller, is worth a look
 
 
 def check_dataset(
-    data: Dataset | Path | str, workers: int = 1, progress: Callable[[int, int], None] | None = None
+    data: Dataset | Path | str,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    geometry: GeometryChoice = "header",
 ) -> CheckReport:
     """Read every file of a data set once and report all that is wrong.
 
@@ -29,14 +37,17 @@ def check_dataset(
         data: a data set or its folder.
         workers: threads that read; decompression runs in parallel.
         progress: called with the number of cases done and in all.
+        geometry: what says where voxels lie; see `fewmask.config.PreprocessConfig`.
 
     Raises:
         DataError: ``dataset.json`` is missing or wrong, or there is no scan at all. Anything else is a finding.
     """
     dataset = data if isinstance(data, Dataset) else Dataset.open(data, strict=False)
 
+    dims = dataset.spatial_dims
+
     def inspect(case: Case) -> Inspection:
-        return inspect_case(case, dataset.class_names, len(dataset.channel_names))
+        return inspect_case(case, dataset.class_names, len(dataset.channel_names), dims=dims, by=geometry)
 
     inspections = []
     with ThreadPoolExecutor(max_workers=workers) as pool:
@@ -46,7 +57,12 @@ def check_dataset(
                 progress(len(inspections), len(dataset))
     findings = [Finding(p.severity, p.case, p.path, p.message) for p in dataset.problems]
     findings += [finding for inspection in inspections for finding in inspection.findings]
-    findings += [*_duplicates(inspections, dataset.root), *_outliers(inspections), *_overview(dataset, inspections)]
+    findings += [
+        *_duplicates(inspections, dataset.root),
+        *_outliers(inspections),
+        *_single_slices(inspections),
+        *_overview(dataset, inspections),
+    ]
     findings.sort(key=lambda finding: (SEVERITIES.index(finding.severity), finding.case or "", str(finding.path)))
     return CheckReport(
         dataset.name, dataset.root, dataset.class_names, findings, [inspection.row for inspection in inspections]
@@ -89,6 +105,16 @@ def _outliers(inspections: list[Inspection]) -> Iterator[Finding]:
         if np.any(np.maximum(spacing / median, median / np.maximum(spacing, 1e-12)) > OUTLIER):
             here, usually = (" x ".join(f"{length:.3g}" for length in lengths) for lengths in (spacing, median))
             message = f"has voxels of {here} mm, far from the median of {usually} mm; check its header"
+            yield Finding("warning", case.id, case.images[0], message)
+
+
+def _single_slices(inspections: list[Inspection]) -> Iterator[Finding]:
+    """Volumes of one slice among thicker ones: a scout, perhaps, or a slice of a volume that was taken apart."""
+    for inspection in inspections:
+        shape = inspection.row.shape
+        if shape is not None and len(shape) == 3 and 1 in shape:
+            case = inspection.case
+            message = "has one slice, where most scans have several; it is taken as a volume of one slice"
             yield Finding("warning", case.id, case.images[0], message)
 
 

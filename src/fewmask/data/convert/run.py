@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fewmask.config import validate
 from fewmask.data.convert.archive import is_archive, unpacked
@@ -18,6 +18,9 @@ from fewmask.data.dataset import Dataset
 from fewmask.errors import DataError
 from fewmask.files import write_json
 from fewmask.names import is_safe
+
+if TYPE_CHECKING:
+    from fewmask.config import GeometryChoice
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ def convert(
     settings: Mapping[str, Any] | None = None,
     *,
     unpack: Path | None = None,
+    geometry: GeometryChoice = "header",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Conversion:
     """Convert a data set. One that was cut short goes on with the first case that is missing; nothing in ``raw`` is changed.
@@ -56,6 +60,7 @@ def convert(
         root: the dataset folder to write; new, or of a conversion that was cut short.
         settings: of the converter.
         unpack: where an archive is unpacked to, and stays; none: beside ``root``, and removed at the end.
+        geometry: what says where voxels lie, see `fewmask.data.convert.write.write_case`.
         progress: is told cases done and cases in all.
 
     Raises:
@@ -78,12 +83,13 @@ def convert(
         plan = kind(config).plan(folder)
         _check(folder, plan)
         plan.cases = _placed(plan.cases, published_test(kind.published, plan.cases))
-        asked = {"converter": name, "settings": config.model_dump(mode="json")}
+        said = {} if geometry == "header" else {"geometry": geometry}
+        asked = {"converter": name, "settings": config.model_dump(mode="json") | said}
         todo = begin(root, folder, plan, asked, dated=raw.is_dir())
         total = len(plan.cases)
         for number, case in enumerate(todo):
             progress(total - len(todo) + number, total)
-            write_case(root, plan, case)
+            write_case(root, plan, case, geometry)
         progress(total, total)
     return _finish(root, plan, kind.published, len(todo))
 

@@ -7,7 +7,7 @@ import gzip
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,11 +15,21 @@ from fewmask.data.formats.claims import refuse_excess
 from fewmask.data.geometry import Geometry
 from fewmask.errors import DataError
 
+Code = Literal["sform", "qform"]
+_MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}  # of a metre, a millimetre and a micrometre, by their code in xyzt_units
+_LENGTHS = 0b111  # the bits of xyzt_units that say the unit of lengths; those above say that of time
 
-def read(path: Path, label: bool) -> tuple[np.ndarray, Geometry]:
+
+def read(path: Path, label: bool, *, dims: int | None = None, first: Code = "sform") -> tuple[np.ndarray, Geometry]:
     """Voxels ``(C, *S)`` with slope and intercept applied, and their geometry.
 
-    A fourth (time) or fifth (vector) axis and RGB voxels become channels; one slice in z becomes a 2D image.
+    A fourth (time) or fifth (vector) axis and RGB voxels become channels; a single slice along any axis becomes a 2D image.
+
+    Args:
+        path: the file.
+        label: whether to keep the stored type.
+        dims: 3: a single slice, too, has three axes, in the order in which they are stored.
+        first: the affine to take where the header has both.
     """
     with _opened(path) as file:
         spatial, channels = _layout(path, file)
@@ -29,39 +39,59 @@ def read(path: Path, label: bool) -> tuple[np.ndarray, Geometry]:
         else:
             # A label is read in its own type, so that a value that no uint8 holds is seen and not rounded away.
             values = np.asarray(file.dataobj) if label else file.get_fdata(dtype=np.float32, caching="unchanged")
-    values = np.moveaxis(values.reshape(*spatial, channels), -1, 0)
-    return values, Geometry(spatial, np.asarray(file.affine, dtype=np.float64))
+    geometry = _geometry(spatial, file, first, dims)
+    return np.moveaxis(values.reshape(*geometry.shape, channels), -1, 0), geometry
 
 
-def read_geometry(path: Path) -> Geometry:
+def read_geometry(path: Path, *, dims: int | None = None, first: Code = "sform") -> Geometry:
     """The geometry alone; reads the header only."""
     file = _load(path)
-    return Geometry(_layout(path, file)[0], np.asarray(file.affine, dtype=np.float64))
+    return _geometry(_layout(path, file)[0], file, first, dims)
+
+
+def codes(path: Path) -> dict[Code, Geometry]:
+    """The grids that the header says under a code above 0: by its sform, its qform, or both."""
+    return dict(_said(path, _load(path), None))
 
 
 def write(path: Path, data: np.ndarray, geometry: Geometry, like: Path | None) -> None:
-    """Write ``data`` ``(*S)``; where ``like`` has this affine, the header (qform, sform, units) carries over."""
+    """Write ``data`` ``(*S)``; where ``like`` lies on this grid, its header (axes, qform, sform, units) carries over."""
     import nibabel
 
-    affine, header = geometry.affine, None
-    if like is not None:
-        original = nibabel.load(like, mmap=False)
-        if np.allclose(original.affine, affine, rtol=0, atol=1e-4):
-            affine, header = original.affine, original.header.copy()
-            header.extensions.clear()  # may hold the DICOM header, and with it the patient's name
-    values = data[..., None] if data.ndim == 2 else data
-    kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
-    image = kind(values, affine, header)
-    image.set_data_dtype(data.dtype)
-    if header is None:
-        image.set_sform(affine, code="scanner")
-        if _is_rigid(affine):  # a quaternion cannot say a skewed affine
-            image.set_qform(affine, code="scanner")
-        image.header.set_xyzt_units("mm")
+    model = None if like is None else _model(like, data.ndim, geometry)
+    if model is not None:
+        header = model.header.copy()
+        header.extensions.clear()  # may hold the DICOM header, and with it the patient's name
+        header["cal_min"] = header["cal_max"] = 0
+        header.set_intent("none")
+        kind = nibabel.Nifti2Image if isinstance(header, nibabel.Nifti2Header) else nibabel.Nifti1Image
+        image = kind(data.reshape(model.shape[:3]), model.affine, header)
+        image.set_data_dtype(data.dtype)
     else:
-        image.header["cal_min"] = image.header["cal_max"] = 0
-        image.header.set_intent("none")
+        image = nibabel.Nifti1Image(data[..., None] if data.ndim == 2 else data, geometry.affine)
+        image.set_data_dtype(data.dtype)
+        image.set_sform(geometry.affine, code="scanner")
+        if _is_rigid(geometry.affine):  # a quaternion cannot say a skewed affine
+            image.set_qform(geometry.affine, code="scanner")
+        image.header.set_xyzt_units("mm")
     nibabel.save(image, path)
+
+
+def _model(like: Path, dims: int, geometry: Geometry) -> Any | None:
+    """The file to write like, if one of its affines says this grid."""
+    file = _load(like)
+    usual = _geometry(_layout(like, file)[0], file, "sform", dims)
+    found = (usual, *(grid for _, grid in _said(like, file, dims)))
+    return file if any(grid.matches(geometry, 1e-3) for grid in found) else None
+
+
+def _said(path: Path, file: Any, dims: int | None) -> Iterator[tuple[Code, Geometry]]:
+    spatial, _ = _layout(path, file)
+    names: tuple[Code, ...] = ("sform", "qform")
+    for name in names:
+        if file.header[f"{name}_code"] > 0:
+            with contextlib.suppress(ValueError):  # a quaternion that is none
+                yield name, _geometry(spatial, file, name, dims)
 
 
 @contextlib.contextmanager
@@ -101,7 +131,17 @@ def _is_rigid(affine: np.ndarray) -> bool:
     return bool(np.allclose(axes.T @ axes, np.eye(3), atol=1e-5))
 
 
+def _geometry(spatial: tuple[int, ...], file: Any, first: Code, dims: int | None) -> Geometry:
+    """The grid in millimetres; the sform goes first, as in nibabel, unless the qform is asked for."""
+    header = file.header
+    affine = header.get_qform() if first == "qform" and header["qform_code"] > 0 else file.affine
+    unit = _MILLIMETRES.get(int(header["xyzt_units"]) & _LENGTHS, 1.0)
+    volume = Geometry(spatial, np.diag([unit, unit, unit, 1.0]) @ np.asarray(affine, dtype=np.float64))
+    return volume if dims == 3 else volume.flat()
+
+
 def _layout(path: Path, file: Any) -> tuple[tuple[int, ...], int]:
+    """Three spatial sides, and channels."""
     shape = tuple(int(n) for n in file.shape)
     if not 2 <= len(shape) <= 5 or 0 in shape:
         raise DataError(f"{path}: has the shape {shape}; give a 2D or 3D image, its channels as a fourth axis")
@@ -113,4 +153,4 @@ def _layout(path: Path, file: Any) -> tuple[tuple[int, ...], int]:
         raise DataError(f"{path}: holds complex numbers; save its magnitude")
     if file.get_data_dtype().fields:
         channels = 3
-    return (padded[:3] if padded[2] > 1 else padded[:2]), channels
+    return padded[:3], channels
