@@ -114,7 +114,7 @@ def _single_slices(inspections: list[Inspection]) -> Iterator[Finding]:
         shape = inspection.row.shape
         if shape is not None and len(shape) == 3 and 1 in shape:
             case = inspection.case
-            message = "has one slice, where most scans have several; it is taken as a volume of one slice"
+            message = "has one slice, where other scans have several; it is taken as a volume of one slice"
             yield Finding("warning", case.id, case.images[0], message)
 
 
