@@ -192,7 +192,7 @@ def test_labels_of_unlabelled_scans_are_never_opened(tmp_path, monkeypatch):
     (root / "labelsUn").mkdir()
     (root / "labelsUn" / "extra_000.nii.gz").write_bytes(b"must not be read")
     opened = []
-    monkeypatch.setattr(inspect_case, "read_label", lambda path: opened.append(path) or read_label(path))
+    monkeypatch.setattr(inspect_case, "read_label", lambda path, **how: opened.append(path) or read_label(path, **how))
     assert found(root) == [] and {path.parent.name for path in opened} == {"labelsTr"} and len(opened) == 2
 
 
