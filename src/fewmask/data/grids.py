@@ -69,7 +69,7 @@ def apart(path: Path, grid: Geometry, other: Path, scan: Geometry, by: GeometryC
 
 def codes_apart(path: Path) -> float | None:
     """How many mm a NIfTI file's sform and qform put a voxel apart at most; None where they agree, or there are not both."""
-    if not _is_nifti(path):
+    if not _is_nifti(path) or not nifti.codes_differ(path):
         return None
     said = nifti.codes(path)
     if len(said) < 2 or said["qform"].matches(said["sform"]):

@@ -13,6 +13,7 @@ from fewmask.data.check.findings import SEVERITIES, CheckReport, Finding, Row
 from fewmask.data.check.inspect_case import Inspection, inspect_case
 from fewmask.data.dataset import Dataset
 from fewmask.data.layout import Case
+from fewmask.errors import DataError
 
 if TYPE_CHECKING:
     from fewmask.config import GeometryChoice
@@ -44,7 +45,10 @@ def check_dataset(
     """
     dataset = data if isinstance(data, Dataset) else Dataset.open(data, strict=False)
 
-    dims = dataset.spatial_dims
+    try:
+        dims: int | None = dataset.spatial_dims
+    except DataError:  # no scan can be read, as the findings will say
+        dims = None
 
     def inspect(case: Case) -> Inspection:
         return inspect_case(case, dataset.class_names, len(dataset.channel_names), dims=dims, by=geometry)
