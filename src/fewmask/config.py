@@ -22,6 +22,7 @@ def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+GeometryChoice = Literal["header", "qform", "scan"]
 Sizes = Annotated[tuple[int, ...], BeforeValidator(_as_tuple)]
 Lengths = Annotated[tuple[float, ...], BeforeValidator(_as_tuple)]
 
@@ -35,6 +36,12 @@ class Section(BaseModel):
 class PreprocessConfig(Section):
     """From the scan as it lies on disk to the array that networks see."""
 
+    geometry: GeometryChoice = Field(
+        "header",
+        description="where voxels lie. header: as the files say, of NIfTI by the sform before the qform, and files of a case that "
+        "disagree are refused; qform: by the qform before the sform; scan: labels and further channels lie voxel by voxel on "
+        "their scan, whatever their headers say",
+    )
     orientation: Literal["canonical", "keep"] = Field(
         "canonical",
         description="canonical: 3D axes turned to the nearest right-anterior-superior order; keep: as stored",

@@ -106,7 +106,7 @@ class Segmenter:
         found = find_scans(Path(scan), predictor.task.in_channels)
         if len(found) != 1:
             raise ConfigError(f"{scan}: holds {len(found)} scans; give one file, or use fewmask predict for a folder")
-        return found[0].read(predictor.channels)
+        return predictor.read(found[0])
 
     def save(self, path: Path | str, *, overwrite: bool = False) -> Path:
         """Copy the run folder to ``path``; it is there in full or not at all.

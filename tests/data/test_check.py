@@ -175,7 +175,7 @@ def test_2d_among_3d_and_a_class_without_voxels(tmp_path):
     root = write_dataset(tmp_path, 3, unlabelled=1, labels={"background": 0, "class 1": 1, "rare": 2})
     write_scan(root / "imagesUn", "extra_000", blobs((20, 18), seed=70)[0], ".nii.gz")
     messages = [entry[2] for entry in found(root)]
-    assert "is 2D, but most scans are 3D; keep them in data sets of their own" in messages
+    assert "has one slice, where other scans have several; it is taken as a volume of one slice" in messages
     assert any("class 'rare' (2), but no label contains it" in message for message in messages)
 
 
@@ -192,7 +192,7 @@ def test_labels_of_unlabelled_scans_are_never_opened(tmp_path, monkeypatch):
     (root / "labelsUn").mkdir()
     (root / "labelsUn" / "extra_000.nii.gz").write_bytes(b"must not be read")
     opened = []
-    monkeypatch.setattr(inspect_case, "read_label", lambda path: opened.append(path) or read_label(path))
+    monkeypatch.setattr(inspect_case, "read_label", lambda path, **how: opened.append(path) or read_label(path, **how))
     assert found(root) == [] and {path.parent.name for path in opened} == {"labelsTr"} and len(opened) == 2
 
 

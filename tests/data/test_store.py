@@ -63,7 +63,9 @@ class Builds:
         self.labels: list[str] = []
         image, label = Preprocessor.image, Preprocessor.label
         monkeypatch.setattr(Preprocessor, "image", lambda s, i: (self.images.append(i.path.name), image(s, i))[1])
-        monkeypatch.setattr(Preprocessor, "label", lambda s, i, r: (self.labels.append(i.path.name), label(s, i, r))[1])
+        monkeypatch.setattr(
+            Preprocessor, "label", lambda s, i, *of: (self.labels.append(i.path.name), label(s, i, *of))[1]
+        )
 
     def taken(self) -> tuple[list[str], list[str]]:
         done = (self.images[:], self.labels[:])

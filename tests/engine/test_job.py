@@ -31,6 +31,8 @@ def dataset(tmp_path_factory):
         ([(512, 512)], (256, 256)),
         ([(1000, 100)], (576, 112)),  # the long side gives way until 256 x 256 voxels hold it
         ([(112, 112, 80)], (112, 112, 80)),
+        ([(200, 180, 9)], (208, 192, 16)),  # cardiac: few slices are filled up
+        ([(14, 16, 10)], (16, 32, 16)),  # one voxel at the deepest level is none to scale by its spread
         ([(10, 10, 10), (90, 90, 90), (30, 30, 30)], (32, 32, 32)),
     ],
 )

@@ -137,7 +137,8 @@ def test_grids_must_agree(folders, change):
     else:
         data = data[1:]
     save(predictions / "a.mha", data, affine)
-    with pytest.raises(DataError, match=r"a\.mha: lies on another grid than .*a\.nii\.gz \(.* resample"):
+    advice = "take --geometry scan" if change == "origin" else "resample it"
+    with pytest.raises(DataError, match=rf"a\.mha: lies on another grid than .*a\.nii\.gz \(.* {advice}"):
         evaluate(predictions, reference, NAMES)
 
 

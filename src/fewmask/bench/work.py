@@ -124,6 +124,7 @@ def _score(job: Job, run: RunFolder, dataset: Dataset, split: Split) -> None:
         unit=settings.unit,
         nsd_tolerance=settings.nsd_tolerance,
         also=job.also,
+        geometry=job.experiment.preprocess.geometry,
         cases=cases,
     )
     shortcuts = tuple(name for name in split.shortcuts if name != "voxel-units" or settings.unit == "voxel")

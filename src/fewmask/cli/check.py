@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fewmask.cli.console import console, print_json, say, say_next
-from fewmask.cli.options import DatasetArgument, JsonOption, OverwriteOption
+from fewmask.cli.options import DatasetArgument, GeometryOption, JsonOption, OverwriteOption
 from fewmask.cli.progress import counting
 
 
@@ -17,6 +17,7 @@ def check(
     thumbnails: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Also write a PNG per case, with its label drawn on.")
     ] = None,
+    geometry: GeometryOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -29,7 +30,7 @@ def check(
     from fewmask.data.check.thumbnails import write_thumbnails
 
     with counting("checking", quiet=as_json) as progress:
-        report = check_dataset(dataset, progress=progress)
+        report = check_dataset(dataset, progress=progress, geometry=geometry or "header")
     if thumbnails:
         with counting("drawing", quiet=as_json) as progress:
             write_thumbnails(dataset, thumbnails, progress=progress, overwrite=overwrite)

@@ -11,11 +11,12 @@ import typer
 
 from fewmask.cli.console import console, print_json, print_warning, say, say_next
 from fewmask.cli.methods import settings
-from fewmask.cli.options import JsonOption, OverwriteOption, gather_changes
+from fewmask.cli.options import GeometryOption, JsonOption, OverwriteOption, gather_changes
 from fewmask.cli.progress import counting
 from fewmask.errors import ConfigError
 
 if TYPE_CHECKING:
+    from fewmask.config import GeometryChoice
     from fewmask.data.convert import Conversion, Converter
 
 
@@ -40,6 +41,7 @@ def convert(
             help="Where RAW is an archive: unpack it to this folder, and keep it. Default: a temporary one.",
         ),
     ] = None,
+    geometry: GeometryOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -56,17 +58,26 @@ def convert(
     elif dataset is None:
         raise ConfigError(f"where to? write `fewmask convert {name} RAW DATASET`")
     else:
-        _convert(name, raw, dataset, assignments or [], unpack, overwrite, as_json)
+        _convert(name, raw, dataset, assignments or [], unpack, geometry, overwrite, as_json)
 
 
 def _convert(
-    name: str, raw: Path, dataset: Path, assignments: list[str], unpack: Path | None, overwrite: bool, as_json: bool
+    name: str,
+    raw: Path,
+    dataset: Path,
+    assignments: list[str],
+    unpack: Path | None,
+    geometry: GeometryChoice | None,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     from fewmask.data import convert as converting
 
     with counting("converting", quiet=as_json) as progress:
-        changes = gather_changes(assignments)
-        done = converting.convert(name, raw, dataset, changes, unpack=unpack, overwrite=overwrite, progress=progress)
+        changes, by = gather_changes(assignments), geometry or "header"
+        done = converting.convert(
+            name, raw, dataset, changes, unpack=unpack, geometry=by, overwrite=overwrite, progress=progress
+        )
     for sentence in done.missing:
         print_warning(sentence)
     if as_json:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from fewmask.cli.console import console, print_json, say, say_next
-from fewmask.cli.options import JsonOption, OverwriteOption, PartOption
+from fewmask.cli.options import GeometryOption, JsonOption, OverwriteOption, PartOption
 from fewmask.cli.predict import part_cases
 from fewmask.cli.progress import counting
 
 if TYPE_CHECKING:
-    from fewmask.config import EvaluationConfig
+    from fewmask.config import EvaluationConfig, GeometryChoice
 
 
 def evaluate(
@@ -50,6 +50,7 @@ def evaluate(
     allow_missing: Annotated[
         bool, typer.Option("--allow-missing", help="Score a case without a prediction as an empty label map.")
     ] = False,
+    geometry: GeometryOption = None,
     part: PartOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
@@ -63,7 +64,7 @@ def evaluate(
     """
     from fewmask.metrics.evaluate import evaluate as score_folders
 
-    settings = _settings(predictions)
+    settings, by = _settings(predictions)
     with counting("scoring", quiet=as_json) as progress:
         result = score_folders(
             predictions,
@@ -73,6 +74,7 @@ def evaluate(
             nsd_tolerance=settings.nsd_tolerance if nsd is None else nsd,
             also=also or (),
             allow_missing=allow_missing,
+            geometry=geometry or by,
             cases=part_cases(_folder(predictions).parent, part),
             progress=progress,
         )
@@ -89,13 +91,14 @@ def evaluate(
         say_next("fewmask", "report", folder.parent)
 
 
-def _settings(predictions: Path) -> EvaluationConfig:
-    """The evaluation settings of the run that the predictions lie in, or the defaults."""
-    from fewmask.config import EvaluationConfig
+def _settings(predictions: Path) -> tuple[EvaluationConfig, GeometryChoice]:
+    """The evaluation settings of the run that the predictions lie in, and what said there where voxels lie; or the defaults."""
+    from fewmask.config import Experiment
     from fewmask.run_folder import RunFolder
 
     run = RunFolder(_folder(predictions).parent)
-    return run.experiment().evaluation if run.started else EvaluationConfig()
+    experiment = run.experiment() if run.started else Experiment()
+    return experiment.evaluation, experiment.preprocess.geometry
 
 
 def _shortcuts(predictions: Path, reference: Path) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from fewmask.config import GeometryChoice
     from fewmask.inference.predictor import Predictor
 
 DatasetArgument = Annotated[
@@ -79,6 +80,14 @@ EngineOption = Annotated[
 DeviceOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="cpu or cuda. Default: a GPU where there is one.")
 ]
+GeometryOption = Annotated[
+    Literal["header", "qform", "scan"] | None,
+    typer.Option(
+        "--geometry",
+        help="Where voxels lie. header: as the files say, of NIfTI by the sform before the qform; qform: the other way round; "
+        "scan: labels lie voxel by voxel on their scan, whatever their headers say. Default: as the run's config says, else header.",
+    ),
+]
 OverwriteOption = Annotated[
     bool,
     typer.Option(
@@ -108,8 +117,9 @@ def open_predictor(
     largest_component: bool | None = None,
     gaussian: bool | None = None,
     engine: str | None = None,
+    geometry: GeometryChoice | None = None,
 ) -> Predictor:
-    """The model of a run folder, with what the command line changes in its ``inference`` settings."""
+    """The model of a run folder, with what the command line changes in its ``inference`` settings and in ``preprocess.geometry``."""
     from fewmask.inference.predictor import Predictor
 
     predictor = Predictor.from_run(run, checkpoint, device)
@@ -117,4 +127,6 @@ def open_predictor(
     wanted = {"flips": flips, "largest_component": largest_component, "weighting": weighting, "engine": engine}
     changes = {key: value for key, value in wanted.items() if value is not None}
     predictor.settings = predictor.settings.model_copy(update=changes)
+    if geometry is not None:
+        predictor.read_by(geometry)
     return predictor

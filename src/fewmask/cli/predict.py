@@ -14,6 +14,7 @@ from fewmask.cli.options import (
     DeviceOption,
     EngineOption,
     FlipsOption,
+    GeometryOption,
     JsonOption,
     OverwriteOption,
     PartOption,
@@ -56,13 +57,21 @@ def predict(
     gaussian: WeightingOption = None,
     engine: EngineOption = None,
     device: DeviceOption = None,
+    geometry: GeometryOption = None,
     part: PartOption = None,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Segment scans, each in its own geometry, format and name."""
     predictor = open_predictor(
-        run, checkpoint, device, flips=flips, largest_component=largest_component, gaussian=gaussian, engine=engine
+        run,
+        checkpoint,
+        device,
+        flips=flips,
+        largest_component=largest_component,
+        gaussian=gaussian,
+        engine=engine,
+        geometry=geometry,
     )
     if draws is not None:
         predictor.draw(draws)

@@ -11,6 +11,7 @@ import typer
 from fewmask.cli.console import console, print_json, say, say_next
 from fewmask.cli.options import (
     DatasetArgument,
+    GeometryOption,
     JsonOption,
     LabelledOption,
     ListsOption,
@@ -24,7 +25,7 @@ from fewmask.errors import ConfigError
 from fewmask.words import parse_amount
 
 if TYPE_CHECKING:
-    from fewmask.config import Experiment
+    from fewmask.config import Experiment, GeometryChoice
     from fewmask.data.dataset import Dataset
     from fewmask.data.split import Split
 
@@ -60,6 +61,7 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A setting, such as train.lr=0.01; repeatable."),
     ] = None,
+    geometry: GeometryOption = None,
     resume: Annotated[
         Literal["auto", "never"],
         typer.Option(help="auto: continue the run in --output where there is one; never: refuse."),
@@ -86,7 +88,7 @@ def train(
         raise ConfigError("--lists goes with --protocol and without --split, which has its cases already")
     if patients and (split or protocol):
         raise ConfigError("--patients goes without --split and --protocol, which know whose scans they are")
-    experiment = _experiment(recipe, assignments or [], method, seed, protocol)
+    experiment = _experiment(recipe, assignments or [], method, seed, protocol, geometry)
     data = Dataset.open(dataset)
     if protocol and not split:
         chosen = protocol_split(data, protocol, labelled, val, lists, seed)
@@ -132,13 +134,21 @@ def _scans_to_predict(data: Dataset, split: Split, predictions: Path) -> tuple[s
 
 
 def _experiment(
-    recipe: str | None, assignments: list[str], method: str | None, seed: int | None, protocol: str | None
+    recipe: str | None,
+    assignments: list[str],
+    method: str | None,
+    seed: int | None,
+    protocol: str | None,
+    geometry: GeometryChoice | None,
 ) -> Experiment:
     from fewmask.config import load_experiment, merge
     from fewmask.recipes import recipe_path
 
     changes = gather_changes(
-        assignments, method={"name": method} if method else {}, train={"seed": seed} if seed is not None else {}
+        assignments,
+        method={"name": method} if method else {},
+        train={"seed": seed} if seed is not None else {},
+        preprocess={"geometry": geometry} if geometry else {},
     )
     if protocol:
         from fewmask.data.protocols.shelf import protocol_settings

@@ -7,9 +7,10 @@ import difflib
 import warnings
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fewmask.data.description import Description, read_description
-from fewmask.data.image import Image, read_channels, read_geometry, read_label
+from fewmask.data.image import VOLUMES, Image, read_channels, read_geometry, read_label
 from fewmask.data.layout import Case, Group, Problem, list_cases
 from fewmask.data.owners import known_owners, warn_of_shared_patients
 from fewmask.data.split import Split, make_split
@@ -18,6 +19,9 @@ from fewmask.data.split_file import read_splits, write_split
 from fewmask.errors import DataError, FewmaskWarning, nearest
 from fewmask.names import check_name
 from fewmask.words import count
+
+if TYPE_CHECKING:
+    from fewmask.config import GeometryChoice
 
 __all__ = ["Case", "Dataset", "Group", "Problem"]
 
@@ -102,11 +106,16 @@ class Dataset:
 
     @cached_property
     def spatial_dims(self) -> int:
-        """2 or 3, as most of five scans say, so that one odd scan does not speak for all; a volume of one slice is 2D."""
+        """2 or 3, as most of five scans say, so that one odd scan does not speak for all.
+
+        A volume of one slice is 2D; but among volumes, two of the five are enough, it is a volume of one slice.
+        """
         cases, dims = list(self.cases.values()), []
         for case in cases[:: max(len(cases) // 5, 1)][:5]:
             with contextlib.suppress(DataError):  # whoever reads it says what is wrong with it
                 dims.append(len(read_geometry(case.images[0]).shape))
+        if dims.count(3) > 1 and self.file_ending.lower() in VOLUMES:
+            return 3
         return max(dims, key=lambda d: (dims.count(d), d)) if dims else len(read_geometry(cases[0].images[0]).shape)
 
     def __len__(self) -> int:
@@ -135,8 +144,12 @@ class Dataset:
             raise DataError(f"{self.root}: has no case {case_id!r}; its cases are named like {close[0]!r}")
         return self.cases[case_id]
 
-    def read(self, case_id: str) -> Image:
+    def read(self, case_id: str, by: GeometryChoice = "header") -> Image:
         """The scan of a case, float32 ``(C, *S)``, the channels of all its files stacked.
+
+        Args:
+            case_id: its id.
+            by: what says where voxels lie; see `fewmask.config.PreprocessConfig`.
 
         Raises:
             DataError: a file cannot be read, the geometries differ, or the channels are not those of ``dataset.json``.
@@ -145,7 +158,7 @@ class Dataset:
         for problem in self.problems:
             if problem.severity == "error" and problem.case == case_id:
                 raise DataError(f"{problem.path}: {problem.message}")
-        image = read_channels(case.images)
+        image = read_channels(case.images, dims=self.spatial_dims, by=by)
         if len(image.data) != len(self.channel_names):
             raise DataError(
                 f"{image.path}: case {case_id!r} has {count(len(image.data), 'channel')}, but dataset.json names "
@@ -153,8 +166,12 @@ class Dataset:
             )
         return image
 
-    def read_label(self, case_id: str) -> Image:
+    def read_label(self, case_id: str, by: GeometryChoice = "header") -> Image:
         """The label map of a case, uint8 ``(*S)``.
+
+        Args:
+            case_id: its id.
+            by: see `read`.
 
         Raises:
             DataError: there is no label, or it cannot be read, or holds a value that is no class of ``dataset.json``.
@@ -162,7 +179,7 @@ class Dataset:
         path = self.case(case_id).label
         if path is None:
             raise DataError(f"{self.root}: case {case_id!r} has no label; use it as an unlabelled one")
-        label = read_label(path)
+        label = read_label(path, dims=self.spatial_dims, by=by)
         if label.data.max(initial=0) >= len(self.class_names):
             raise DataError(
                 f"{path}: holds the label value {label.data.max()}, but the classes of dataset.json end at "

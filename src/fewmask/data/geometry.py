@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -53,6 +53,14 @@ class Geometry:
         lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
         return tuple(float(length) for length in lengths[: len(self.shape)])
 
+    def flat(self) -> Geometry:
+        """A volume of one slice as that slice: of 2 axes, with the axis across it third in the affine; others as they are."""
+        if len(self.shape) != 3 or 1 not in self.shape:
+            return self
+        across = max(axis for axis in range(3) if self.shape[axis] == 1)
+        order = [*(axis for axis in range(3) if axis != across), across, 3]
+        return replace(self, shape=tuple(self.shape[axis] for axis in order[:2]), affine=self.affine[:, order])
+
     def displacement(self, other: Geometry) -> float:
         """The furthest that a corner of this grid lies from the same corner in ``other``, in millimetres."""
         extents = (*self.shape, 1)[:3]
@@ -76,7 +84,7 @@ class Geometry:
         return f"{sizes} voxels of {' x '.join(f'{length:.4g}' for length in self.spacing)} mm"
 
     def difference(self, other: Geometry) -> str:
-        """What sets two grids apart that do not match, in words, for errors."""
+        """What sets two grids apart that do not match, in words; `fewmask.data.grids` says more, and what to do."""
         here, there = self.describe(), other.describe()
         if here != there:
             return f"{here} against {there}"

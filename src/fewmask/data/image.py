@@ -11,17 +11,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fewmask.data.formats import bitmap, itk, nifti
 from fewmask.data.geometry import Geometry
+from fewmask.data.grids import agree, apart
 from fewmask.errors import DataError
 from fewmask.files import disk_is_full, make_folder, write_error
 from fewmask.overwrite import refuse_change
 
+if TYPE_CHECKING:
+    from fewmask.config import GeometryChoice
+
 __all__ = [
     "SUFFIXES",
+    "VOLUMES",
     "Geometry",
     "Image",
     "read_channels",
@@ -46,6 +52,7 @@ _FORMATS: dict[str, ModuleType] = {
     ".jpeg": bitmap,
 }
 SUFFIXES = tuple(_FORMATS)
+VOLUMES = tuple(suffix for suffix, handler in _FORMATS.items() if handler is not bitmap)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,43 +77,55 @@ def suffix_of(path: Path | str) -> str:
     raise DataError(f"{path}: is not in a supported format; convert it to one of {', '.join(SUFFIXES)}")
 
 
-def read_image(path: Path | str) -> Image:
+def read_image(path: Path | str, *, dims: int | None = None, by: GeometryChoice = "header") -> Image:
     """An image as float32 ``(C, *S)``; RGB and vector voxels are channels, a single slice is 2D.
+
+    Args:
+        path: the file.
+        dims: of the data set: among volumes (3) a single slice of a volume's format is a volume, too.
+        by: ``qform``: of NIfTI, take the qform before the sform.
 
     Raises:
         DataError: the file is missing, damaged or of a kind that cannot be read.
     """
-    values, geometry = _read(Path(path), label=False)
+    values, geometry = _read(Path(path), label=False, dims=dims, by=by)
     return Image(np.ascontiguousarray(values, dtype=np.float32), geometry, Path(path))
 
 
-def read_channels(paths: Sequence[Path]) -> Image:
+def read_channels(paths: Sequence[Path], *, dims: int | None = None, by: GeometryChoice = "header") -> Image:
     """A scan whose channels lie in several files, as float32 ``(C, *S)`` in the order of ``paths``; its path is the first.
+
+    Args:
+        paths: the files.
+        dims: see `read_image`.
+        by: likewise; and under ``scan``, channels lie on the grid of the first one if they have its shape.
 
     Raises:
         DataError: a file cannot be read, or lies on another grid than the first.
     """
-    images = [read_image(path) for path in paths]
+    images = [read_image(path, dims=dims, by=by) for path in paths]
     first = images[0]
     if len(images) == 1:
         return first
     for image in images[1:]:
-        if not image.geometry.matches(first.geometry):
-            raise DataError(
-                f"{image.path}: lies on another grid than {first.path.name} "
-                f"({image.geometry.difference(first.geometry)}); resample the channels to one grid"
-            )
+        if not agree(image.geometry, first.geometry, by):
+            raise DataError(f"{image.path}: {apart(image.path, image.geometry, first.path, first.geometry, by)}")
     return Image(np.concatenate([image.data for image in images]), first.geometry, first.path)
 
 
-def read_label(path: Path | str) -> Image:
+def read_label(path: Path | str, *, dims: int | None = None, by: GeometryChoice = "header") -> Image:
     """A label map as uint8 ``(*S)``; whole numbers that are stored as floats are fine.
+
+    Args:
+        path: the file.
+        dims: see `read_image`.
+        by: likewise.
 
     Raises:
         DataError: the file cannot be read, or holds differing channels or a value that is no whole number of 0 to 255.
     """
     path = Path(path)
-    values, geometry = _read(path, label=True)
+    values, geometry = _read(path, label=True, dims=dims, by=by)
     if any(not np.array_equal(channel, values[0]) for channel in values[1:]):
         raise DataError(
             f"{path}: has {len(values)} differing channels, but a label map has one number a voxel; save class numbers"
@@ -124,8 +143,13 @@ def read_label(path: Path | str) -> Image:
     return Image(np.ascontiguousarray(values, dtype=np.uint8), geometry, path)
 
 
-def read_geometry(path: Path | str) -> Geometry:
+def read_geometry(path: Path | str, *, dims: int | None = None, by: GeometryChoice = "header") -> Geometry:
     """Shape and affine from the header, without the voxels.
+
+    Args:
+        path: the file.
+        dims: see `read_image`.
+        by: likewise.
 
     Raises:
         DataError: the file is missing or its header is damaged.
@@ -133,7 +157,7 @@ def read_geometry(path: Path | str) -> Geometry:
     path = Path(path)
     handler = _handler(path)
     try:
-        geometry: Geometry = handler.read_geometry(path)
+        geometry: Geometry = handler.read_geometry(path, **_choices(handler, dims, by))
     except Exception as error:
         raise unreadable(path, error) from error
     _check_affine(path, geometry)
@@ -192,10 +216,17 @@ def _handler(path: Path) -> ModuleType:
     return _FORMATS[suffix_of(path)]
 
 
-def _read(path: Path, label: bool) -> tuple[np.ndarray, Geometry]:
+def _choices(handler: ModuleType, dims: int | None, by: GeometryChoice) -> dict[str, Any]:
+    """What a reader is told beside the path: a bitmap knows neither slices that are volumes nor codes."""
+    if handler is bitmap:
+        return {}
+    return {"dims": dims, "first": "qform" if by == "qform" else "sform"} if handler is nifti else {"dims": dims}
+
+
+def _read(path: Path, label: bool, dims: int | None, by: GeometryChoice) -> tuple[np.ndarray, Geometry]:
     handler = _handler(path)
     try:
-        values, geometry = handler.read(path, label)
+        values, geometry = handler.read(path, label, **_choices(handler, dims, by))
     except Exception as error:  # damaged files raise a dozen kinds, zlib.error and SyntaxError among them
         raise unreadable(path, error) from error
     if values.size == 0:
@@ -207,7 +238,7 @@ def _read(path: Path, label: bool) -> tuple[np.ndarray, Geometry]:
 
 
 def _check_affine(path: Path, geometry: Geometry) -> None:
-    """Every axis must have a length and a direction of its own; of a 2D image the third axis does not matter."""
+    """Every axis must have a length and a direction of its own; of a single slice the axis across it does not matter."""
     if np.isfinite(geometry.affine).all():
         axes = geometry.affine[:3, : len(geometry.shape)]
         lengths = np.linalg.norm(axes, axis=0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,8 @@ import numpy as np
 from fewmask.config import PreprocessConfig
 from fewmask.data.crop import find_box, slices
 from fewmask.data.geometry import Geometry
-from fewmask.data.image import Image, read_geometry
+from fewmask.data.grids import agree, apart
+from fewmask.data.image import VOLUMES, Image, read_geometry, suffix_of
 from fewmask.data.orientation import axes_of, oriented_affine, reorient
 from fewmask.data.record import Record, affine_tuple
 from fewmask.data.resample import Shape, resample_image, resample_label, resampled_affine, target_shape
@@ -43,7 +45,7 @@ def resolve_spacing(dataset: Dataset, config: PreprocessConfig) -> PreprocessCon
     spacings = []
     for case_id in (*dataset.ids("train"), *dataset.ids("unlabelled")):
         path = dataset.cases[case_id].images[0]
-        geometry = read_geometry(path)
+        geometry = read_geometry(path, dims=dataset.spatial_dims, by=config.geometry)
         axes = axes_of(geometry, config.orientation, path)
         by_place = sorted(zip(axes, geometry.spacing, strict=True), key=lambda item: item[0][0])
         spacings.append([length for _, length in by_place])
@@ -147,16 +149,21 @@ class Preprocessor:
             into[...] = _normalise(channel, self.config)
         return prepared, record
 
-    def label(self, label: Image, record: Record) -> np.ndarray:
+    def label(self, label: Image, record: Record, scan: Path | None = None) -> np.ndarray:
         """The label map ``(*P)`` uint8 on the grid of its prepared image.
+
+        Args:
+            label: as it was read.
+            record: of its image.
+            scan: the image's file, for the error.
 
         Raises:
             DataError: the label does not lie on its image's grid.
         """
-        if label.data.shape != record.original_shape or not record.original.matches(label.geometry):
+        if not agree(label.geometry, record.original, self.config.geometry):
+            other = scan or Path("its image")
             raise DataError(
-                f"{label.path}: lies on a grid of {label.geometry.describe()}, but its image on one of "
-                f"{record.original.describe()} that is not the same; resample the label to its image"
+                f"{label.path}: {apart(label.path, label.geometry, other, record.original, self.config.geometry)}"
             )
         cropped = reorient(label.data[None], record.axes)[(slice(None), *slices(record.crop))][0]
         return np.ascontiguousarray(resample_label(cropped, record.shape))
@@ -194,9 +201,10 @@ class Preprocessor:
 
     def _check(self, image: Image) -> None:
         if image.data.ndim != self.spatial_dims + 1 or min(image.data.shape) < 1:
+            one = ", of one slice each" if self.spatial_dims == 2 and suffix_of(image.path) in VOLUMES else ""
             raise DataError(
                 f"{image.path}: is {image.data.ndim - 1}D ({image.geometry.describe()}), but the other scans are "
-                f"{self.spatial_dims}D; remove or convert it"
+                f"{self.spatial_dims}D{one}; remove or convert it"
             )
         bad = image.data.size - int(np.isfinite(image.data).sum())
         if bad:

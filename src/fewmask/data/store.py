@@ -234,7 +234,7 @@ class Store:
             done = self._stored_record(case_id, key)
             if done is not None:
                 return done
-            values, record = self._preprocessor.image(self.dataset.read(case_id))
+            values, record = self._preprocessor.image(self.dataset.read(case_id, self.config.geometry))
             # Without the old key first gone, a crash here could leave a new array under it.
             (folder / "image.json").unlink(missing_ok=True)
             coded = encode(values) if self.config.store == "compact" else None
@@ -287,7 +287,8 @@ class Store:
         with self._alone(case_id) as folder:
             if self._label_is_stored(case_id, key, record):
                 return
-            values = self._preprocessor.label(self.dataset.read_label(case_id), record)
+            label = self.dataset.read_label(case_id, self.config.geometry)
+            values = self._preprocessor.label(label, record, self.dataset.case(case_id).images[0])
             rows = sample_foreground(values)
             (folder / "label.json").unlink(missing_ok=True)
             _save(folder / "label.npy", values)

@@ -112,10 +112,15 @@ def assemble(
 def choose_patch(shapes: Sequence[Sequence[int]]) -> tuple[int, ...]:
     """A patch that the data suggest: the median shape, rounded up to the networks' stride, its longest side cut until it fits.
 
+    It has two strides along one axis at least, so that the networks' deepest level has two voxels for a norm to scale.
+
     Args:
         shapes: voxels per axis of the preprocessed training scans.
     """
-    patch = [math.ceil(side / STRIDE) * STRIDE for side in np.median(np.array(shapes), axis=0)]
+    sides = np.median(np.array(shapes), axis=0)
+    patch = [math.ceil(side / STRIDE) * STRIDE for side in sides]
+    if max(patch) == STRIDE:
+        patch[int(sides.argmax())] += STRIDE
     while math.prod(patch) > LARGEST_PATCH[len(patch)]:
         patch[patch.index(max(patch))] -= STRIDE
     return tuple(patch)

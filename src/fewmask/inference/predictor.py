@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fewmask.config import Experiment, InferenceConfig
+from fewmask.config import Experiment, GeometryChoice, InferenceConfig
 from fewmask.data.image import Geometry, Image, write_image
 from fewmask.data.preprocess import Preprocessor
 from fewmask.data.restore import resampled_slabs, scan_view
@@ -112,6 +112,15 @@ class Predictor:
         other = copy.copy(self)
         other.module, other._fast = module.to(self.device).eval(), {}
         return other
+
+    def read_by(self, geometry: GeometryChoice) -> None:
+        """Let another header than in training say where voxels lie; see `fewmask.config.PreprocessConfig`."""
+        changed = self.preprocessor.config.model_copy(update={"geometry": geometry})
+        self.preprocessor = Preprocessor(changed, self.task.spatial_dims)
+
+    def read(self, scan: Scan) -> Image:
+        """A scan with the channels and axes that the model was trained on; see `fewmask.inference.inputs.Scan.read`."""
+        return scan.read(self.channels, dims=self.task.spatial_dims, by=self.preprocessor.config.geometry)
 
     def predict(self, image: Image) -> Prediction:
         """Segment one scan and keep the probabilities of all classes; `segment` needs less memory.
@@ -276,7 +285,7 @@ class Predictor:
         beside = [name for name, on in (("uncertainty", uncertainty), ("spread", spread)) if on]
         outputs = outputs_of(source, target, scans, classes, beside)
         for scan in scans:
-            scan.check(self.task.spatial_dims)
+            scan.check(self.task.spatial_dims, self.preprocessor.config.geometry)
         for done, (scan, files) in enumerate(begun_first(scans, outputs)):
             if progress:
                 progress(done, len(scans))
@@ -287,7 +296,7 @@ class Predictor:
 
     def _predict_file(self, scan: Scan, outputs: Outputs, *, overwrite: bool) -> None:
         """The label map of one scan and the maps beside it."""
-        scans = [scan.read(self.channels)]
+        scans = [self.read(scan)]
         geometry, like = scans[0].geometry, scan.files[0]
         beside = {name: np.empty(geometry.shape, dtype=np.float32) for name in outputs.beside}
         number = len(outputs.classes)

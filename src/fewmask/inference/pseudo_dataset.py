@@ -154,7 +154,7 @@ class _Writer:
 
     def label(self, case: Case) -> Row:
         """A scan with a predicted label, and how sure the model was."""
-        scans = [Scan(case.id, case.images).read(self.predictor.channels)]
+        scans = [self.predictor.read(Scan(case.id, case.images))]
         geometry, like = scans[0].geometry, case.images[0]
         confidence = np.empty(geometry.shape, dtype=np.float32)
         labels = self.predictor.segment(scans.pop(), confidence=confidence)  # and the scan itself is let go

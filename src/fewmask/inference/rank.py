@@ -101,7 +101,7 @@ def rank(
     for done, case in enumerate([*roles.unlabelled, *known]):
         if progress:
             progress(done, len(roles.unlabelled) + len(known))
-        image = Scan(case, dataset.case(case).images).read(models[0].predictor.channels)
+        image = models[0].predictor.read(Scan(case, dataset.case(case).images))
         if done < len(roles.unlabelled):
             seen.append(watcher.look(image, case))
         else:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fewmask.data.image import Image, read_channels, read_geometry, suffix_of
 from fewmask.errors import DataError
 from fewmask.words import count
+
+if TYPE_CHECKING:
+    from fewmask.config import GeometryChoice
 
 JPEG = (".jpg", ".jpeg")
 
@@ -31,27 +35,32 @@ class Scan:
         suffix = suffix_of(self.files[0])
         return self.name + (".png" if suffix in JPEG else suffix)
 
-    def check(self, spatial_dims: int) -> None:
+    def check(self, spatial_dims: int, by: GeometryChoice = "header") -> None:
         """Look at the headers alone: what cannot be predicted is known before hours are spent on the scans before it.
 
         Raises:
             DataError: a header cannot be read, or says another number of dimensions.
         """
         for path in self.files:
-            geometry = read_geometry(path)
+            geometry = read_geometry(path, dims=spatial_dims, by=by)
             if len(geometry.shape) != spatial_dims:
                 raise DataError(
                     f"{path}: is {len(geometry.shape)}D ({geometry.describe()}), but the model was trained on "
                     f"{spatial_dims}D scans; remove or convert it"
                 )
 
-    def read(self, channels: Sequence[str]) -> Image:
+    def read(self, channels: Sequence[str], *, dims: int | None = None, by: GeometryChoice = "header") -> Image:
         """Image ``(C, *S)`` with the channels that the model was trained on.
+
+        Args:
+            channels: their names.
+            dims: of the model; see `fewmask.data.image.read_image`.
+            by: likewise.
 
         Raises:
             DataError: unreadable, channels on differing grids, or not as many as the model needs.
         """
-        image = read_channels(self.files)
+        image = read_channels(self.files, dims=dims, by=by)
         if len(image.data) != len(channels):
             have = count(len(image.data), "channel")
             names = ", ".join(channels)

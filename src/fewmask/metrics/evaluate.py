@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from fewmask.data.dataset import Dataset
+from fewmask.data.grids import agree, apart
 from fewmask.data.image import SUFFIXES, Image, read_label, suffix_of
 from fewmask.data.layout import is_dataset
 from fewmask.errors import ConfigError, DataError, nearest
@@ -18,6 +19,9 @@ from fewmask.metrics.row_set import row_set_distance
 from fewmask.metrics.score import EXTRAS, Score, metric_names, score_labels
 from fewmask.names import check_name
 from fewmask.words import count
+
+if TYPE_CHECKING:
+    from fewmask.config import GeometryChoice
 
 _MARK = re.compile(r"(.+)[._-](?:seg|segmentation|label|labels|mask|gt|anno)", re.IGNORECASE)
 
@@ -32,6 +36,7 @@ def evaluate(
     also: Sequence[str] = (),
     cases: Iterable[str] | None = None,
     allow_missing: bool = False,
+    geometry: GeometryChoice = "header",
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Score predicted label maps against references; one case is in memory at a time.
@@ -47,12 +52,14 @@ def evaluate(
         also: further metrics: ``hd_rowset``, of 2D label maps (see `row_set_distance`).
         cases: the names to score; None: every reference.
         allow_missing: score a case without a prediction as all background instead of refusing.
+        geometry: what says where voxels lie; under ``scan`` two label maps of one shape are compared voxel by voxel, whatever their
+            headers say. See `fewmask.config.PreprocessConfig`.
         progress: called with cases done and cases in all.
 
     Raises:
         DataError: a path is missing or of the wrong kind, a case lacks a file, two files carry one name, the two grids
             of a case differ, or a label value has no class; or some cases have a spacing and others say none.
-        ConfigError: the unit is unknown or the tolerance negative.
+        ConfigError: the unit or the geometry is unknown, or the tolerance negative.
     """
     if unit not in get_args(Asked):
         raise ConfigError(f"there is no unit {unit!r}: {nearest(unit, get_args(Asked))}")
@@ -70,7 +77,13 @@ def evaluate(
     units: dict[Unit, str] = {}
     for done, name in enumerate(names, start=1):
         scores[name], own = _score_case(
-            predicted.get(name), true[name], class_names, unit, nsd_tolerance=nsd_tolerance, also=also
+            predicted.get(name),
+            true[name],
+            class_names,
+            unit,
+            nsd_tolerance=nsd_tolerance,
+            also=also,
+            geometry=geometry,
         )
         units.setdefault(own, name)
         _refuse_mixture(units)
@@ -100,15 +113,14 @@ def _score_case(
     *,
     nsd_tolerance: float | None,
     also: Sequence[str],
+    geometry: GeometryChoice,
 ) -> tuple[dict[int, Score], Unit]:
     """The scores of a case by class, and the unit of its distances."""
-    true = read_label(reference)
-    predicted = true if prediction is None else read_label(prediction)
-    if not predicted.geometry.matches(true.geometry):
-        raise DataError(
-            f"{predicted.path}: lies on another grid than {reference} "
-            f"({predicted.geometry.difference(true.geometry)}); resample the prediction onto the reference"
-        )
+    true = read_label(reference, by=geometry)
+    predicted = true if prediction is None else read_label(prediction, by=geometry)
+    if not agree(predicted.geometry, true.geometry, geometry):
+        why = apart(predicted.path, predicted.geometry, reference, true.geometry, geometry)
+        raise DataError(f"{predicted.path}: {why}")
     highest = max(_highest(predicted, class_names), _highest(true, class_names))
     values = np.zeros_like(true.data) if prediction is None else predicted.data
     grid = true.geometry if true.geometry.unit == "mm" else predicted.geometry

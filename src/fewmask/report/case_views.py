@@ -144,7 +144,8 @@ def choose_cases(runs: Sequence[Run]) -> list[tuple[str, str]]:
 
 
 def _look(dataset: Dataset, rank: str, case: str, runs: Sequence[Run]) -> CaseView:
-    image, reference = dataset.read(case), dataset.read_label(case)
+    by = runs[0].experiment.preprocess.geometry
+    image, reference = dataset.read(case, by), dataset.read_label(case, by)
     masks = [_prediction(run, case, reference.data.shape) for run in runs]
     known = [mask for mask in masks if mask is not None]
     view = View(image.geometry, image.path, reference.data if reference.data.any() else sum(known, reference.data))
@@ -190,7 +191,7 @@ def _prediction(run: Run, case: str, shape: tuple[int, ...]) -> Array | None:
     for suffix in SUFFIXES:
         path = run.path / "predictions" / f"{case}{suffix}"
         if path.is_file():
-            label = read_label(path)
+            label = read_label(path, dims=len(shape))
             if label.data.shape != shape:
                 raise DataError(f"{path} does not lie on the grid of the reference")
             return label.data

@@ -6,14 +6,19 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fewmask.data.check.findings import Finding, Row, Severity
+from fewmask.data.check.inspect_grid import about_grid
 from fewmask.data.formats.bitmap import exif_orientation
 from fewmask.data.image import Image, read_image, read_label, suffix_of
 from fewmask.data.layout import Case
 from fewmask.errors import DataError
+
+if TYPE_CHECKING:
+    from fewmask.config import GeometryChoice
 
 
 @dataclass
@@ -33,30 +38,39 @@ class Inspection:
     findings: list[Finding] = field(default_factory=list)
 
 
-def inspect_case(case: Case, class_names: tuple[str, ...], channels: int) -> Inspection:
+def inspect_case(
+    case: Case,
+    class_names: tuple[str, ...],
+    channels: int,
+    *,
+    dims: int | None = None,
+    by: GeometryChoice = "header",
+) -> Inspection:
     """Read the files of a case, one after the other, and say what is odd about them.
 
     Args:
         case: the case; a label is opened only where it names one.
         class_names: of ``dataset.json``.
         channels: as many as ``dataset.json`` names.
+        dims: of the data set; among volumes a single slice is a volume of one slice.
+        by: what says where voxels lie; see `fewmask.config.PreprocessConfig`.
     """
     result = Inspection(case, Row(case.id, case.group))
-    images = [image for path in case.images if (image := _read(result, path, label=False)) is not None]
+    images = [image for path in case.images if (image := _read(result, path, False, dims, by)) is not None]
     for image in images:
         _add(result, image.path, _about_image(image))
-        _add(result, image.path, _about_grid(image, images[0]))
+        _add(result, image.path, about_grid(image, images[0], by))
     found = sum(len(image.data) for image in images)
     complete = len(images) == len(case.images)
     if complete and found != channels and len(images) in (1, channels):  # other numbers of files are found by name
         message = f"has {found} channels, but dataset.json names {channels}; convert it or mend channel_names"
         _add(result, case.images[0], [("error", message)])
     volumes = None
-    if case.label is not None and (label := _read(result, case.label, label=True)) is not None:
+    if case.label is not None and (label := _read(result, case.label, True, dims, by)) is not None:
         counts = np.bincount(label.data.ravel(), minlength=len(class_names))
         _add(result, case.label, _about_label(counts, len(class_names)))
         if images:
-            _add(result, case.label, _about_grid(label, images[0]))
+            _add(result, case.label, about_grid(label, images[0], by))
         volumes = tuple(int(count) for count in counts[: len(class_names)])
     if images:
         grid = images[0].geometry
@@ -71,9 +85,9 @@ def _add(result: Inspection, path: Path, messages: Iterator[tuple[Severity, str]
     result.findings.extend(Finding(severity, result.case.id, path, message) for severity, message in messages)
 
 
-def _read(result: Inspection, path: Path, label: bool) -> Image | None:
+def _read(result: Inspection, path: Path, label: bool, dims: int | None, by: GeometryChoice) -> Image | None:
     try:
-        return read_label(path) if label else read_image(path)
+        return read_label(path, dims=dims, by=by) if label else read_image(path, dims=dims, by=by)
     except DataError as error:
         _add(result, path, [("error", str(error).removeprefix(f"{path}: "))])
         return None
@@ -96,12 +110,6 @@ def _about_image(image: Image) -> Iterator[tuple[Severity, str]]:
             "warning",
             f"asks viewers to turn it (EXIF orientation {orientation}); fewmask does not, so check its label",
         )
-
-
-def _about_grid(image: Image, first: Image) -> Iterator[tuple[Severity, str]]:
-    if not image.geometry.matches(first.geometry):
-        how = image.geometry.difference(first.geometry)
-        yield "error", f"lies on another grid than {first.path.name} ({how}); resample it to that grid"
 
 
 def _about_label(counts: np.ndarray, classes: int) -> Iterator[tuple[Severity, str]]:

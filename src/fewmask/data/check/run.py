@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,10 @@ from fewmask.data.dataset import Dataset
 from fewmask.data.layout import Case
 from fewmask.data.owners import in_doubt
 from fewmask.data.patients import find_patients
+from fewmask.errors import DataError
+
+if TYPE_CHECKING:
+    from fewmask.config import GeometryChoice
 
 __all__ = ["CheckReport", "Finding", "Row", "check_dataset"]
 
@@ -21,7 +26,11 @@ OUTLIER = 1.5  # a spacing this many times the median, or this many times smalle
 
 
 def check_dataset(
-    data: Dataset | Path | str, workers: int = 1, progress: Callable[[int, int], None] | None = None
+    data: Dataset | Path | str,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    geometry: GeometryChoice = "header",
 ) -> CheckReport:
     """Read every file of a data set once and report all that is wrong.
 
@@ -31,14 +40,20 @@ def check_dataset(
         data: a data set or its folder.
         workers: threads that read; decompression runs in parallel.
         progress: called with the number of cases done and in all.
+        geometry: what says where voxels lie; see `fewmask.config.PreprocessConfig`.
 
     Raises:
         DataError: ``dataset.json`` is missing or wrong, or there is no scan at all. Anything else is a finding.
     """
     dataset = data if isinstance(data, Dataset) else Dataset.open(data, strict=False)
 
+    try:
+        dims: int | None = dataset.spatial_dims
+    except DataError:  # no scan can be read, as the findings will say
+        dims = None
+
     def inspect(case: Case) -> Inspection:
-        return inspect_case(case, dataset.class_names, len(dataset.channel_names))
+        return inspect_case(case, dataset.class_names, len(dataset.channel_names), dims=dims, by=geometry)
 
     inspections = []
     with ThreadPoolExecutor(max_workers=workers) as pool:
@@ -52,6 +67,7 @@ def check_dataset(
         *_duplicates(inspections, dataset.root),
         *_outliers(inspections),
         *_unsized(inspections),
+        *_single_slices(inspections),
         *_overview(dataset, inspections),
         *_patients(dataset),
     ]
@@ -108,6 +124,16 @@ def _unsized(inspections: list[Inspection]) -> Iterator[Finding]:
     if 0 < len(unsized) < sum(inspection.row.unit is not None for inspection in inspections):
         for case in unsized:
             message = "does not say how large a pixel is, as other scans do; write the spacing into it, or score with --unit voxel"
+            yield Finding("warning", case.id, case.images[0], message)
+
+
+def _single_slices(inspections: list[Inspection]) -> Iterator[Finding]:
+    """Volumes of one slice among thicker ones: a scout, perhaps, or a slice of a volume that was taken apart."""
+    for inspection in inspections:
+        shape = inspection.row.shape
+        if shape is not None and len(shape) == 3 and 1 in shape:
+            case = inspection.case
+            message = "has one slice, where other scans have several; it is taken as a volume of one slice"
             yield Finding("warning", case.id, case.images[0], message)
 
 

@@ -88,10 +88,12 @@ def draw_case(case: Case, side: int) -> Any:
     """
     from PIL import Image as Pillow
 
-    image = read_image(case.images[0])
+    image = read_image(case.images[0])  # a single slice is 2D, among volumes, too
     label = read_label(case.label).data if case.label is not None else None
     if label is not None and label.shape != image.geometry.shape:
-        raise DataError(f"{case.label}: does not lie on the grid of its scan; resample it")
+        raise DataError(
+            f"{case.label}: has another shape than its scan, so it cannot be drawn on it; see `fewmask check`"
+        )
     values, mask, (height, width) = _plane(image, label)
     scale = side / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

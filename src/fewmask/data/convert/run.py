@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fewmask.config import validate
 from fewmask.data.convert.archive import is_archive, unpacked
@@ -21,6 +21,9 @@ from fewmask.errors import DataError
 from fewmask.files import json_text, write_text
 from fewmask.names import is_safe
 from fewmask.overwrite import refuse_text
+
+if TYPE_CHECKING:
+    from fewmask.config import GeometryChoice
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ def convert(
     settings: Mapping[str, Any] | None = None,
     *,
     unpack: Path | None = None,
+    geometry: GeometryChoice = "header",
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Conversion:
@@ -60,6 +64,7 @@ def convert(
         root: the dataset folder to write; new, or of a conversion that was cut short.
         settings: of the converter.
         unpack: where an archive is unpacked to, and stays; none: beside ``root``, and removed at the end.
+        geometry: what says where voxels lie, see `fewmask.data.convert.write.write_case`.
         overwrite: replace files of an earlier conversion with other contents: of cases that have changed since, of ``dataset.json``
             where somebody edited it, of splits of the same name.
         progress: is told cases done and cases in all.
@@ -84,7 +89,8 @@ def convert(
         plan = kind(config).plan(folder)
         _check(folder, plan)
         plan.cases = _placed(plan.cases, published_test(kind.published, plan.cases))
-        asked = {"converter": name, "settings": config.model_dump(mode="json")}
+        said = {} if geometry == "header" else {"geometry": geometry}
+        asked = {"converter": name, "settings": config.model_dump(mode="json") | said}
         todo = begin(root, folder, plan, asked, dated=raw.is_dir())
         text = json_text(_description(plan, kind.published))
         if not overwrite:
@@ -92,7 +98,7 @@ def convert(
         written, total = len(todo.standing) + len(todo.missing), len(plan.cases)
         for number, case in enumerate([*todo.standing, *todo.missing]):
             progress(total - written + number, total)
-            write_case(root, plan, case, overwrite=overwrite)
+            write_case(root, plan, case, geometry, overwrite=overwrite)
             if case in todo.standing:
                 leave_old_place(root, plan, case, overwrite=overwrite)
         progress(total, total)

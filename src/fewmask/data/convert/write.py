@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fewmask.data.convert.base import Content, Plan, Source
 from fewmask.data.formats import nifti
 from fewmask.data.geometry import Geometry
-from fewmask.data.image import read_geometry, read_label, suffix_of
+from fewmask.data.grids import agree, apart
+from fewmask.data.image import read_geometry, read_label, suffix_of, write_image
 from fewmask.data.layout import IMAGE_FOLDERS, LABEL_FOLDERS
 from fewmask.errors import DataError
 from fewmask.files import replacing
 from fewmask.words import count
+
+if TYPE_CHECKING:
+    from fewmask.config import GeometryChoice
 
 PICTURES = (".png", ".bmp", ".tif", ".tiff", ".jpg", ".jpeg")
 _FOLDER = {group: folder for folder, group in IMAGE_FOLDERS.items()}
@@ -39,10 +43,16 @@ def _is_joint(plan: Plan) -> bool:
     return plan.joint or plan.file_ending in PICTURES
 
 
-def write_case(root: Path, plan: Plan, case: Source, *, overwrite: bool = True) -> None:
+def write_case(root: Path, plan: Plan, case: Source, by: GeometryChoice = "header", *, overwrite: bool = True) -> None:
     """Read a case and write its files, the label first: the first image is there only when all is.
 
-    Without ``overwrite`` a file with other contents stays, and is an error.
+    Args:
+        root: the dataset folder.
+        plan: of the conversion.
+        case: the case.
+        by: what says where voxels lie (see `fewmask.config.PreprocessConfig`); a label that belongs to its image by another
+            choice than the default is written anew, on its image's grid by every choice.
+        overwrite: replace a file with other contents; without it, it stays and is an error.
 
     Raises:
         DataError: it cannot be read; its image and label have different shapes; or a label value is no class.
@@ -51,9 +61,9 @@ def write_case(root: Path, plan: Plan, case: Source, *, overwrite: bool = True) 
     content = case.load()
     images, label = targets(root, plan, case)
     where = case.files[0] if case.files else root / case.id
-    _check(where, plan, case, content)
+    _check(where, plan, case, content, by)
     if label is not None:
-        _write_label(label, content, overwrite)
+        _write_label(label, content, by, overwrite)
     for number, path in reversed(list(enumerate(images))):
         if isinstance(content.image, tuple):
             copy_file(content.image[number], path, overwrite=overwrite)
@@ -64,8 +74,13 @@ def write_case(root: Path, plan: Plan, case: Source, *, overwrite: bool = True) 
             write_volume(path, content.image[number], geometry, overwrite=overwrite)
 
 
-def _write_label(path: Path, content: Content, overwrite: bool) -> None:
-    if isinstance(content.label, Path):
+def _write_label(path: Path, content: Content, by: GeometryChoice, overwrite: bool) -> None:
+    images, label = content.image, content.label
+    if by != "header" and isinstance(images, tuple) and suffix_of(images[0]) not in PICTURES and label is not None:
+        grid = read_geometry(images[0], by=by)
+        values = read_label(label, by=by).data if isinstance(label, Path) else label.astype(np.uint8)
+        write_image(path, values.reshape(grid.shape), grid, like=images[0], overwrite=overwrite)
+    elif isinstance(content.label, Path):
         copy_file(content.label, path, overwrite=overwrite)
     elif content.label is not None:
         values = content.label.astype(np.uint8)
@@ -79,7 +94,7 @@ def _geometry(content: Content, shape: tuple[int, ...]) -> Geometry:
     return content.geometry or Geometry.plain(shape)
 
 
-def _check(where: Path, plan: Plan, case: Source, content: Content) -> None:
+def _check(where: Path, plan: Plan, case: Source, content: Content, by: GeometryChoice) -> None:
     image = content.image
     parts = len(image)
     wanted = 1 if isinstance(image, tuple) and _is_joint(plan) else len(plan.channel_names)
@@ -95,14 +110,16 @@ def _check(where: Path, plan: Plan, case: Source, content: Content) -> None:
         return
     path, label, there = where, content.label, content.geometry
     if isinstance(label, Path):
-        read = read_label(label)
+        read = read_label(label, by=by)
         path, label, there = label, read.data, read.geometry
-    here = read_geometry(image[0]) if isinstance(image, tuple) else content.geometry
+    own = by if isinstance(content.label, Path) else "header"  # as the converter read its arrays
+    here = read_geometry(image[0], by=own) if isinstance(image, tuple) else content.geometry
     shape = image.shape[1:] if isinstance(image, np.ndarray) else here.shape  # type: ignore[union-attr]
     if tuple(shape) != label.shape:
         raise DataError(f"{path}: the label has the shape {label.shape}, its image {tuple(shape)}; find the right one")
-    if here is not None and there is not None and not there.matches(here):
-        raise DataError(f"{path}: lies on another grid than its image ({there.difference(here)}); find the right one")
+    if here is not None and there is not None and not agree(there, here, by):
+        other = image[0] if isinstance(image, tuple) and isinstance(content.label, Path) else Path("its image")
+        raise DataError(f"{path}: {apart(path, there, other, here, by)}")
     low, high = (int(label.min()), int(label.max())) if label.size else (0, 0)
     if low < 0 or high >= len(plan.class_names):
         raise DataError(
