@@ -27,11 +27,11 @@ def stop_after(monkeypatch, cases):
     """Let writing fail after some cases, as Ctrl-C does."""
     real, done = run.write_case, []
 
-    def write(root, plan, case, **options):
+    def write(root, plan, case, *by, **options):
         if len(done) == cases:
             raise KeyboardInterrupt
         done.append(case.id)
-        real(root, plan, case, **options)
+        real(root, plan, case, *by, **options)
 
     monkeypatch.setattr(run, "write_case", write)
     return done
