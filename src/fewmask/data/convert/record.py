@@ -119,7 +119,9 @@ def _record(
 
 def _read(root: Path, path: Path, settings: Mapping[str, Any]) -> tuple[dict[str, str], str | None]:
     """The fingerprints of an earlier conversion's cases, none where there was none, and of its ``dataset.json``."""
-    if all(entry.name == LOCK or entry.name.startswith(FILE) for entry in root.iterdir()):  # or the record was cut short
+    if all(
+        entry.name == LOCK or entry.name.startswith(FILE) for entry in root.iterdir()
+    ):  # or the record was cut short
         return {}, None
     if not path.is_file():
         raise DataError(f"{root}: is there already and is no conversion that could go on; choose another folder")
