@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import tempfile
 import traceback
+from pathlib import Path
+from typing import Any
 
 import lightning_fabric
 import nibabel
@@ -34,9 +38,39 @@ LOADED = (
 )
 
 
-def run(words: list[str], cwd: str, log: str) -> None:
+WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink", "os.chmod"}
+
+
+def kill_at(number: int, place: str, count: str) -> None:
+    """End this process at its ``number``-th change of a file below ``place``, just before it; 0: never. The count goes to a file."""
+    seen = 0
+    counter = os.open(count, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+
+    def hook(event: str, words: tuple[object, ...]) -> None:
+        nonlocal seen
+        writes = event in WRITES
+        if event == "open" and isinstance(words[2], int):
+            writes = bool(words[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+        if not writes or not isinstance(words[0], str | bytes | os.PathLike):
+            return
+        path = os.fsdecode(words[0])
+        if Path(path).is_absolute() and not path.startswith(place):
+            return
+        seen += 1
+        os.pwrite(counter, str(seen).encode(), 0)
+        if seen == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+def run(words: list[str], cwd: str, log: str, kill: list[Any] | None, temporary: str | None) -> None:
     """The program, in this process, which ends with it."""
     os.setsid()
+    if temporary:
+        tempfile.tempdir = temporary
+    if kill:
+        kill_at(*kill)
     os.chdir(cwd)
     file = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     for stream in (1, 2):
@@ -65,7 +99,7 @@ def serve() -> None:
         else:
             answer = os.fork()
             if answer == 0:
-                run(asked["start"], asked["cwd"], asked["log"])
+                run(asked["start"], asked["cwd"], asked["log"], asked.get("kill"), asked.get("temporary"))
         print(answer, flush=True)
 
 

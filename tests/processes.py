@@ -99,12 +99,14 @@ class Server:
         self.process.stdin.flush()
         return int(self.process.stdout.readline())
 
-    def start(self, *words):
-        """`fewmask WORDS` in the background."""
+    def start(self, *words, **more):
+        """`fewmask WORDS` in the background; ``more`` goes to `forkserver.run`."""
         self.started += 1
         log = self.folder / f"{self.started}.log"
         log.touch()
-        return Process(self, self.ask(start=[str(word) for word in words], cwd=str(self.folder), log=str(log)), log)
+        return Process(
+            self, self.ask(start=[str(word) for word in words], cwd=str(self.folder), log=str(log), **more), log
+        )
 
     def run(self, *words, code=0):
         """`fewmask WORDS` to its end, which must be ``code``; what it said."""

@@ -13,8 +13,8 @@ from typing import Any
 
 from fewmask.errors import WriteError
 from fewmask.overwrite import refuse_change
+from fewmask.temporary import FILE, FOLDER, is_living, remove, temporary_file
 
-PARTIAL = ".partial-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PROBE = 1 << 20  # bytes
 
@@ -35,11 +35,9 @@ def replacing(path: Path, keep: Path | None = None, *, overwrite: bool = True) -
     """
     make_folder(path.parent)
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=PARTIAL, suffix=f"-{path.name}"[-60:])
+        temporary = temporary_file(path)
     except OSError as error:
         raise write_error(path, error) from error
-    os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
         with temporary.open("rb") as written:
@@ -110,15 +108,15 @@ def write_error(path: Path, error: BaseException, *, full: bool = False) -> Writ
 
 
 def sweep(folder: Path, keep: str = "") -> None:
-    """Remove what killed writers left half written. Only for who knows that nobody else is writing there.
+    """Remove what killed writers left half written, those of other machines too. Only for who holds the folder.
 
     Args:
         folder: where to look; it need not exist.
         keep: the name of a file that others may be writing all the same.
     """
-    for stale in folder.glob(f"{PARTIAL}*"):
-        if not (keep and stale.name.endswith(f"-{keep}")):
-            stale.unlink(missing_ok=True)
+    for stale in (*folder.glob(f"{FILE}*"), *folder.glob(f"{FOLDER}*")):
+        if not (keep and stale.name.endswith(f"-{keep}")) and not is_living(stale):
+            remove(stale)
 
 
 def write_text(path: Path, text: str, *, overwrite: bool = True) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from fewmask.errors import FewmaskWarning, RunError
-from fewmask.files import write_error
+from fewmask.files import make_folder, write_error
 
 NAME = ".lock"
 _TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
@@ -43,6 +43,25 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
         yield
     finally:
         _let_go(path, file)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """As `locked`, of a folder that is made if need be, and goes again if the block leaves it empty.
+
+    Raises:
+        RunError: somebody else holds it; says who.
+        WriteError: it cannot be made or written.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    make_folder(folder)
+    try:
+        with locked(folder):
+            yield
+    finally:
+        with contextlib.suppress(OSError):  # not empty
+            for place in made:
+                place.rmdir()
 
 
 def is_locked(folder: Path) -> bool:

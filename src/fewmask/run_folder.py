@@ -13,10 +13,11 @@ from typing import Any, TypeVar
 from fewmask.config import Experiment, load_experiment
 from fewmask.data.split import Split
 from fewmask.errors import ConfigError, DataError, RunError, nearest
-from fewmask.files import PARTIAL, make_folder, read_json, sweep, write_json
+from fewmask.files import read_json, sweep, write_json
 from fewmask.locks import NAME as LOCK
-from fewmask.locks import locked
+from fewmask.locks import held
 from fewmask.task import Task
+from fewmask.temporary import FILE
 from fewmask.whole import read_whole, write_whole
 
 T = TypeVar("T")
@@ -52,18 +53,11 @@ class RunFolder:
         """
         if self.path.is_file():
             raise RunError(f"{self.path} is a file: choose a folder as --output")
-        made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        make_folder(self.path)
-        try:
-            with locked(self.path):
-                if self.started or self.empty:
-                    sweep(self.path, keep=self.report.name)
-                    sweep(self.checkpoints)
-                yield
-        finally:
-            with contextlib.suppress(OSError):  # not empty
-                for folder in made:
-                    folder.rmdir()
+        with held(self.path):
+            if self.started or self.empty:
+                sweep(self.path, keep=self.report.name)
+                sweep(self.checkpoints)
+            yield
 
     @classmethod
     def open(cls, path: Path | str) -> RunFolder:
@@ -93,7 +87,7 @@ class RunFolder:
     def empty(self) -> bool:
         """Whether nothing is here but the lock of `hold`, and the first file of a start that was killed."""
         return not self.path.exists() or all(
-            entry.name == LOCK or entry.name.startswith(PARTIAL) for entry in self.path.iterdir()
+            entry.name == LOCK or entry.name.startswith(FILE) for entry in self.path.iterdir()
         )
 
     @property

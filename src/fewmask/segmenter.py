@@ -129,7 +129,7 @@ class Segmenter:
             RunFolder.open(target)  # nothing but a run is replaced by one
         make_folder(target.parent)
         try:
-            with tempfile.TemporaryDirectory(prefix=".fewmask-", dir=target.parent) as beside:
+            with tempfile.TemporaryDirectory(prefix=".saving-", dir=target.parent) as beside:
                 whole = Path(shutil.copytree(source, Path(beside) / "new"))
                 if target.exists():
                     target.replace(Path(beside) / "old")

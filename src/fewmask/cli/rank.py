@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -22,6 +21,7 @@ from fewmask.cli.options import (
     open_predictor,
 )
 from fewmask.cli.progress import counting
+from fewmask.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,12 +87,12 @@ def rank(
     if not overwrite:
         check_rank(folder, facts)
     make_folder(folder)
-    with tempfile.TemporaryDirectory(prefix=".maps-", dir=folder) as maps:
+    with temporary_folder(folder) as maps:
         with counting("looking", quiet=as_json) as progress:
-            rows, roles = rank(models, data, split, by, keep=Path(maps), progress=progress)
+            rows, roles = rank(models, data, split, by, keep=maps, progress=progress)
         write_rank(folder, rows, facts, overwrite=overwrite)
         known = len(roles.labelled)
-        write_rank_page(folder / "rank.html", rows, data, models=names, by=by, keep=Path(maps), top=top, known=known)
+        write_rank_page(folder / "rank.html", rows, data, models=names, by=by, keep=maps, top=top, known=known)
     if as_json:
         print_json({**facts, "scans": [asdict(row) for row in rows]})
         return

@@ -6,7 +6,6 @@ as they are: NaN and infinity pass (`fewmask check` reports them), integers beco
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from fewmask.data.grids import agree, apart
 from fewmask.errors import DataError
 from fewmask.files import disk_is_full, make_folder, write_error
 from fewmask.overwrite import refuse_change
+from fewmask.temporary import temporary_folder
 
 if TYPE_CHECKING:
     from fewmask.config import GeometryChoice
@@ -196,13 +196,13 @@ def write_image(
     make_folder(path.parent)
     try:
         # A folder of its own, because .mhd is two files; the header, which names the other, moves last.
-        with tempfile.TemporaryDirectory(prefix=".fewmask-", dir=path.parent) as folder:
-            whole = Path(folder) / f"{path.name[: -len(suffix)]}{suffix}"
+        with temporary_folder(path.parent) as folder:
+            whole = folder / f"{path.name[: -len(suffix)]}{suffix}"
             try:
                 handler.write(whole, values, geometry, model)
             except (OSError, RuntimeError) as error:  # SimpleITK raises RuntimeError
                 raise write_error(path, error, full=disk_is_full(error, path.parent)) from error
-            files = [*sorted(set(Path(folder).iterdir()) - {whole}), whole]
+            files = [*sorted(set(folder.iterdir()) - {whole}), whole]
             places = [path.with_name(file.name) if file != whole else path for file in files]
             there = [not overwrite and refuse_change(*pair) for pair in zip(places, files, strict=True)]
             for file, place, same in zip(files, places, there, strict=True):

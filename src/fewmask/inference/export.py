@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 
 import torch
 
 from fewmask.errors import ConfigError
-from fewmask.files import replacing
+from fewmask.files import make_folder, replacing
 from fewmask.inference.predictor import Predictor
 from fewmask.run_folder import RunFolder
+from fewmask.temporary import temporary_folder
 
 
 def export_run(run: Path, output: Path, checkpoint: str | None = None, *, overwrite: bool = False) -> None:
@@ -35,8 +35,9 @@ def export_run(run: Path, output: Path, checkpoint: str | None = None, *, overwr
     elif output.suffix == ".pt2":
         predictor = Predictor.from_run(run, checkpoint, device="cpu")
         program = export_program(predictor.module, (predictor.task.in_channels, *predictor.task.patch_size))
-        with tempfile.TemporaryDirectory() as folder:
-            whole = Path(folder) / "model.pt2"
+        make_folder(output.parent)
+        with temporary_folder(output.parent) as folder:
+            whole = folder / "model.pt2"
             torch.export.save(program, whole)
             with replacing(output, overwrite=overwrite) as temporary:
                 shutil.copyfile(whole, temporary)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -208,8 +207,6 @@ def _sweep(output: Path) -> None:
     """What a killed call left half written: nnU-Net would take hidden files for cases."""
     for folder in (output, *(output / name for name in FOLDERS)):
         sweep(folder)
-        for stale in folder.glob(".fewmask-*"):
-            shutil.rmtree(stale, ignore_errors=True)
 
 
 def _describe(

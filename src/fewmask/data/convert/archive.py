@@ -10,7 +10,6 @@ import shutil
 import stat
 import struct
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from typing import IO, Any
 from fewmask.errors import DataError
 from fewmask.files import disk_is_full, make_folder, write_error
 from fewmask.names import is_safe
+from fewmask.temporary import temporary_folder
 
 _TAR = (".tar", ".tar.gz", ".tgz")
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -96,12 +96,12 @@ def unpacked(archive: Path, place: Path, *, keep: bool = False, budget: Budget |
 
 @contextlib.contextmanager
 def _temporary(place: Path) -> Iterator[Path]:
-    try:
-        folder = tempfile.TemporaryDirectory(prefix=".fewmask-unpacked-", dir=place)
-    except OSError as error:
-        raise write_error(place, error) from error
-    with folder as name:
-        yield Path(name)
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(temporary_folder(place))
+        except OSError as error:
+            raise write_error(place, error) from error
+        yield folder
 
 
 def _unpack(archive: Path, folder: Path, budget: Budget) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from fewmask.data.convert.header import GE, NATIVE, parse
 from fewmask.data.convert.slices import Slice
 from fewmask.errors import DataError
+from fewmask.temporary import temporary_folder
 
 _RLE = "1.2.840.10008.1.2.5"
 
@@ -98,10 +100,9 @@ def _unpacked(values: Any) -> np.ndarray:
         setattr(bare, name, values[name].value)
     bare.SamplesPerPixel, bare.PhotometricInterpretation = 1, "MONOCHROME2"
     bare.add(values["PixelData"])
-    with tempfile.NamedTemporaryFile(prefix="fewmask-", suffix=".dcm") as file:
-        bare.save_as(file, enforce_file_format=True)
-        file.flush()
-        image = SimpleITK.ReadImage(file.name, imageIO="GDCMImageIO")
+    with temporary_folder(Path(tempfile.gettempdir())) as folder:
+        bare.save_as(folder / "slice.dcm", enforce_file_format=True)
+        image = SimpleITK.ReadImage(str(folder / "slice.dcm"), imageIO="GDCMImageIO")
     return np.asarray(SimpleITK.GetArrayFromImage(image).reshape(int(values.Rows), int(values.Columns)))
 
 

@@ -13,7 +13,9 @@ from fewmask.data.convert.write import targets
 from fewmask.data.layout import IMAGE_FOLDERS, Group
 from fewmask.errors import DataError
 from fewmask.files import read_json, sweep, write_json
+from fewmask.locks import NAME as LOCK
 from fewmask.overwrite import refusal, refuse_change
+from fewmask.temporary import FILE
 
 NAME = "conversion.json"
 
@@ -49,7 +51,7 @@ def begin(root: Path, raw: Path, plan: Plan, settings: Mapping[str, Any], dated:
     """Make the folder ready and say which cases are still to be written; the record of ``standing`` ones stays until `settle`.
 
     Args:
-        root: the dataset folder.
+        root: the dataset folder; it exists and is held.
         raw: what the cases lie in.
         plan: the cases.
         settings: the converter and what it was asked for; a folder holds one conversion.
@@ -60,7 +62,7 @@ def begin(root: Path, raw: Path, plan: Plan, settings: Mapping[str, Any], dated:
     """
     path, cases = root / NAME, {case.id: digest(raw, case, dated) for case in plan.cases}
     before, described = _read(root, path, settings)
-    for folder in ("imagesTr", "labelsTr", "imagesUn", "imagesTs", "labelsTs"):
+    for folder in ("", "imagesTr", "labelsTr", "imagesUn", "imagesTs", "labelsTs"):
         sweep(root / folder)
     gone = set(before) - set(cases)
     if gone:
@@ -117,7 +119,9 @@ def _record(
 
 def _read(root: Path, path: Path, settings: Mapping[str, Any]) -> tuple[dict[str, str], str | None]:
     """The fingerprints of an earlier conversion's cases, none where there was none, and of its ``dataset.json``."""
-    if not root.exists() or (root.is_dir() and not any(root.iterdir())):
+    if all(
+        entry.name == LOCK or entry.name.startswith(FILE) for entry in root.iterdir()
+    ):  # or the record was cut short
         return {}, None
     if not path.is_file():
         raise DataError(f"{root}: is there already and is no conversion that could go on; choose another folder")

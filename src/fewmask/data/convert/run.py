@@ -19,6 +19,7 @@ from fewmask.data.dataset import Dataset
 from fewmask.data.split_file import read_splits, refuse_other, write_split
 from fewmask.errors import DataError
 from fewmask.files import json_text, write_text
+from fewmask.locks import held
 from fewmask.names import is_safe
 from fewmask.overwrite import refuse_text
 
@@ -72,6 +73,7 @@ def convert(
     Raises:
         ConfigError: there is no such converter or setting.
         DataError: ``raw`` is laid out in another way, a file is damaged, or ``root`` holds something else.
+        RunError: another process is converting into ``root``; says which.
         WriteError: the disk is full, or see ``overwrite``.
     """
     kind = CONVERTERS[name]
@@ -81,7 +83,10 @@ def convert(
     if not raw.is_dir() and not is_archive(raw):
         raise DataError(f"{raw}: is neither a folder nor a .zip, .tar, .tar.gz or .tgz archive; give one of these")
     _refuse_nested(raw, root)
+    if root.is_file():
+        raise DataError(f"{root}: is a file; choose another folder")
     with (
+        held(root),
         unpacked(raw, unpack or root.parent, keep=unpack is not None)
         if not raw.is_dir()
         else nullcontext(raw) as folder
@@ -104,7 +109,7 @@ def convert(
         progress(total, total)
         write_text(root / "dataset.json", text)
         settle(root, folder, plan, asked, dated=raw.is_dir(), described=_digest(text))
-    return _finish(root, plan, kind.published, written, overwrite)
+        return _finish(root, plan, kind.published, written, overwrite)
 
 
 def _refuse_edited(root: Path, plan: Plan, text: str, described: str | None) -> None:
