@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from fewmask.errors import ConfigError
 from fewmask.explain import explain_all
+from fewmask.places import refuse_special
 from fewmask.plain_yaml import safe_yaml
 
 
@@ -249,6 +250,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing, is not YAML, or holds something else.
     """
     try:
+        refuse_special(path)
         values = safe_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fewmask.errors import WriteError
+from fewmask.places import open_own, refuse_links, refuse_special
 
 PARTIAL = ".partial-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -60,8 +61,9 @@ def make_folder(path: Path) -> None:
     """Make a folder, and those above it, where they are not there.
 
     Raises:
-        WriteError: it cannot be made.
+        WriteError: it cannot be made, or a link in a run or a data set leads there.
     """
+    refuse_links(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -111,7 +113,11 @@ def sweep(folder: Path, keep: str = "") -> None:
     Args:
         folder: where to look; it need not exist.
         keep: the name of a file that others may be writing all the same.
+
+    Raises:
+        WriteError: a link in a run or a data set leads there.
     """
+    refuse_links(folder)
     for stale in folder.glob(f"{PARTIAL}*"):
         if not (keep and stale.name.endswith(f"-{keep}")):
             stale.unlink(missing_ok=True)
@@ -132,8 +138,8 @@ def append_text(path: Path, text: str) -> None:
     try:
         size = path.stat().st_size
         try:
-            with path.open("a", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with open_own(path, "ab") as file:
+                file.write(text.encode())
         except OSError:
             os.truncate(path, size)
             raise
@@ -150,9 +156,10 @@ def read_json(path: Path) -> Any:
     """Plain values from a JSON file, with or without a byte order mark.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, or is a pipe or a device.
         ValueError: it is not JSON, or names a key twice, of which Python would silently keep the last.
     """
+    refuse_special(path)
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique)
     except RecursionError:

@@ -9,10 +9,12 @@ import warnings
 from fewmask.allocator import keep_freed_memory
 from fewmask.cli.console import STATE, print_error, print_warning
 from fewmask.errors import FewmaskError, FewmaskWarning, FollowerError, in_one_line
+from fewmask.safe_path import leave_current_folder
 
 
 def main() -> None:
     """The ``fewmask`` program. Exit code 0: done; 1: a problem with the data or the run; 2: usage; 130: interrupted."""
+    leave_current_folder()
     from fewmask.cli.app import app
 
     keep_freed_memory()

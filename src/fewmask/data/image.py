@@ -18,6 +18,7 @@ from fewmask.data.formats import bitmap, itk, nifti
 from fewmask.data.geometry import Geometry
 from fewmask.errors import DataError
 from fewmask.files import disk_is_full, make_folder, write_error
+from fewmask.places import refuse_special, special_kind
 
 __all__ = [
     "SUFFIXES",
@@ -132,6 +133,7 @@ def read_geometry(path: Path | str) -> Geometry:
     path = Path(path)
     handler = _handler(path)
     try:
+        refuse_special(path)
         geometry: Geometry = handler.read_geometry(path)
     except Exception as error:
         raise unreadable(path, error) from error
@@ -183,6 +185,7 @@ def _handler(path: Path) -> ModuleType:
 def _read(path: Path, label: bool) -> tuple[np.ndarray, Geometry]:
     handler = _handler(path)
     try:
+        refuse_special(path)
         values, geometry = handler.read(path, label)
     except Exception as error:  # damaged files raise a dozen kinds, zlib.error and SyntaxError among them
         raise unreadable(path, error) from error
@@ -217,6 +220,8 @@ def _reason(path: Path, error: Exception) -> str:
     text = f"is truncated or not in the format {suffix_of(path)} says ({reason}); copy or export it anew"
     if path.is_dir():
         text = "is a folder; put an image file in its place"
+    elif kind := special_kind(path):
+        text = f"is {kind} and no file; remove it, or put an image file in its place"
     elif not path.is_file():
         text = f"{'is a link that leads nowhere' if path.is_symlink() else 'does not exist'}; check the path"
     elif isinstance(error, MemoryError):

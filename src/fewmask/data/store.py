@@ -24,8 +24,9 @@ from fewmask.data.fingerprint import Stamp, digest, folder_name, input_key
 from fewmask.data.preprocess import Preprocessor, resolve_spacing
 from fewmask.data.record import Record
 from fewmask.errors import DataError, RunError
-from fewmask.files import make_folder, replacing, sweep, write_json
+from fewmask.files import make_folder, read_json, replacing, sweep, write_json
 from fewmask.locks import locked
+from fewmask.places import inside, refuse_links, refuse_special
 
 VERSION = (
     1  # raise it when preprocessing gives other numbers for the same settings: every stored case is then made anew
@@ -70,6 +71,7 @@ def _open(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> Volume
     Raises:
         ValueError: it is something else, or a file is shorter than its header says.
     """
+    refuse_special(path)
     values = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(values, np.memmap):
         raise ValueError("holds several arrays")
@@ -112,7 +114,8 @@ class Store:
         self._preprocessor = Preprocessor(self.config, dataset.spatial_dims)
         settings = json.dumps([VERSION, self.config.model_dump(mode="json")], sort_keys=True)
         self._settings = digest(settings.encode())
-        self.folder = Path(root) / self._settings
+        self.root = Path(root)
+        self.folder = self.root / self._settings
         self._images: dict[str, tuple[str, Record]] = {}
         self._labels: set[str] = set()
         self._stamps: dict[Path, Stamp] = {}
@@ -156,6 +159,7 @@ class Store:
         self._label(case_id)
         path = self._case_folder(case_id) / "foreground.npy"
         try:
+            refuse_special(path)
             rows = np.asarray(np.load(path, allow_pickle=False))
         except _UNREADABLE as error:
             raise self._damaged(path) from error
@@ -220,7 +224,7 @@ class Store:
     def _stored_record(self, case_id: str, key: str) -> Record | None:
         folder = self._case_folder(case_id)
         try:
-            stored = json.loads((folder / "image.json").read_text(encoding="utf-8"))
+            stored = read_json(folder / "image.json")
             if stored["key"] != key:
                 return None
             record = Record.from_dict(stored["record"])
@@ -248,7 +252,8 @@ class Store:
     @contextlib.contextmanager
     def _alone(self, case_id: str) -> Iterator[Path]:
         """The case's folder while no other process prepares it; what one that was killed left half written is removed."""
-        folder = self._case_folder(case_id)
+        refuse_links(self.root)
+        folder = inside(self.root, self._settings, folder_name(case_id))
         make_folder(folder)
         with locked(folder, wait=True):
             sweep(folder)
@@ -275,7 +280,7 @@ class Store:
     def _label_is_stored(self, case_id: str, key: str, record: Record) -> bool:
         folder = self._case_folder(case_id)
         try:
-            stored = json.loads((folder / "label.json").read_text(encoding="utf-8"))
+            stored = read_json(folder / "label.json")
             _open(folder / "label.npy", record.shape, np.uint8)
             rows = np.load(folder / "foreground.npy", allow_pickle=False)
             current = stored["key"] == key and len(rows) == stored["foreground"]

@@ -12,6 +12,7 @@ from fewmask.data.image import SUFFIXES, Image, read_channels, read_geometry, su
 from fewmask.data.layout import is_dataset
 from fewmask.errors import DataError
 from fewmask.names import check_name
+from fewmask.places import special_kind
 from fewmask.words import count
 
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
@@ -93,6 +94,8 @@ def find_scans(path: Path, channels: int) -> list[Scan]:
     if path.is_file():
         suffix_of(path)
         return [_scan_of_file(path, channels)]
+    if kind := special_kind(path):
+        raise DataError(f"{path}: is {kind} and no file; give an image file or a folder of images")
     if not path.is_dir():
         raise DataError(f"{path}: does not exist; give an image file or a folder of images")
     if is_dataset(path):

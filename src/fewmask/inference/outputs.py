@@ -8,6 +8,7 @@ from pathlib import Path
 from fewmask.data.image import suffix_of
 from fewmask.errors import DataError
 from fewmask.inference.inputs import Scan
+from fewmask.places import inside
 
 
 def output_path(scan: Scan, target: Path, *, single: bool) -> Path:
@@ -33,7 +34,11 @@ def check_apart(source: Path, scans: Sequence[Scan], paths: Sequence[Path]) -> N
 
 
 def map_path(labels: Path, folder: str, tail: str = "") -> Path:
-    """Where a float map goes: beside its label map, in its format, or as TIFF where that format holds whole numbers only."""
+    """Where a float map goes: beside its label map, in its format, or as TIFF where that format holds whole numbers only.
+
+    Raises:
+        WriteError: ``folder`` is a link there.
+    """
     suffix = suffix_of(labels)
     stem = labels.name[: -len(suffix)]
-    return labels.parent / folder / f"{stem}{tail}{'.tif' if suffix in ('.png', '.bmp') else suffix}"
+    return inside(labels.parent, folder) / f"{stem}{tail}{'.tif' if suffix in ('.png', '.bmp') else suffix}"

@@ -26,6 +26,7 @@ from fewmask.inference.predictor import Predictor
 from fewmask.inference.pseudo_rows import Row, lines, read_rows
 from fewmask.inference.pseudo_rows import table as table_text
 from fewmask.locks import locked
+from fewmask.places import inside
 
 Array = NDArray[Any]
 MANIFEST, TABLE, CONFIDENCE, SPLIT = "pseudo_labels.json", "pseudo_labels.csv", "confidence", "pseudo"
@@ -197,7 +198,7 @@ def _check_output(output: Path, source: Dataset, manifest: Mapping[str, Any]) ->
 
 def _sweep(output: Path) -> None:
     """What a killed call left half written: nnU-Net would take hidden files for cases."""
-    for folder in (output, *(output / name for name in FOLDERS)):
+    for folder in (output, *(inside(output, name) for name in FOLDERS)):
         sweep(folder)
         for stale in folder.glob(".fewmask-*"):
             shutil.rmtree(stale, ignore_errors=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from fewmask.errors import RunError
+from fewmask.files import read_json
 
 COUNTS = ("absent", "missed", "spurious")
 
@@ -91,7 +91,7 @@ def read_scores(run: Path) -> Scores | None:
 
 def _read(folder: Path, table: Path, summary: Path) -> Scores:
     try:
-        about = json.loads(summary.read_text(encoding="utf-8"))
+        about = read_json(summary)
         classes, overall = about["classes"], about["mean"]
         _check_entries(classes, overall)
         unit, missing = str(about["unit"]), tuple(map(str, about["missing_predictions"]))

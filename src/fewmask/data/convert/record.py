@@ -13,6 +13,7 @@ from fewmask.data.convert.write import targets
 from fewmask.data.layout import Group
 from fewmask.errors import DataError
 from fewmask.files import read_json, sweep, write_json
+from fewmask.places import inside
 
 NAME = "conversion.json"
 
@@ -41,11 +42,12 @@ def begin(root: Path, raw: Path, plan: Plan, settings: Mapping[str, Any], dated:
 
     Raises:
         DataError: the folder holds something else.
+        WriteError: a folder in it is a link.
     """
     path, cases = root / NAME, {case.id: digest(raw, case, dated) for case in plan.cases}
     before = _read(root, path, settings)
     for folder in ("imagesTr", "labelsTr", "imagesUn", "imagesTs", "labelsTs"):
-        sweep(root / folder)
+        sweep(inside(root, folder))
     changed = [case for case in plan.cases if before.get(case.id) != cases[case.id]]
     gone = set(before) - set(cases)
     if gone:
