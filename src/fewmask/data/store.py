@@ -76,10 +76,16 @@ def _open(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> Volume
     if not isinstance(values, np.memmap):
         raise ValueError("holds several arrays")
     coded = dtype is np.float32 and values.dtype in CODES
-    volume = Coded(values, np.load(path.with_name("table.npy"), allow_pickle=False)) if coded else values
+    volume = Coded(values, _load(path.with_name("table.npy"))) if coded else values
     if volume.shape[-len(shape) :] != shape or volume.dtype != dtype:
         raise ValueError(f"holds {volume.dtype} {volume.shape}")
     return volume
+
+
+def _load(path: Path) -> np.ndarray:
+    """A small stored array, in memory."""
+    refuse_special(path)
+    return np.asarray(np.load(path, allow_pickle=False))
 
 
 def _samples(folder: Path, *names: str) -> dict[str, str]:
@@ -159,8 +165,7 @@ class Store:
         self._label(case_id)
         path = self._case_folder(case_id) / "foreground.npy"
         try:
-            refuse_special(path)
-            rows = np.asarray(np.load(path, allow_pickle=False))
+            rows = _load(path)
         except _UNREADABLE as error:
             raise self._damaged(path) from error
         self._check_unchanged(path)
@@ -282,7 +287,7 @@ class Store:
         try:
             stored = read_json(folder / "label.json")
             _open(folder / "label.npy", record.shape, np.uint8)
-            rows = np.load(folder / "foreground.npy", allow_pickle=False)
+            rows = _load(folder / "foreground.npy")
             current = stored["key"] == key and len(rows) == stored["foreground"]
             return bool(current and stored["made"] == _samples(folder, *stored["made"]))
         except _UNREADABLE:
