@@ -50,6 +50,8 @@ def _sentence(error: Exception) -> str:
             "sampling.patch_size or network.norm=group, or, with batch norm, more patches a batch"
         )
     reason = in_one_line(error)
+    if isinstance(error, OverflowError) or "overflow" in reason.lower():
+        return f"a number is larger than the machine can count with ({reason}): look at the settings, and at the headers of the scans"
     return f"{reason}; this is a fault of fewmask, which `fewmask --debug VERB ...` shows in full: please report it"
 
 
