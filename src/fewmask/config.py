@@ -6,6 +6,7 @@ method's name and are checked by the method's own ``Config``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -92,6 +93,12 @@ class SamplingConfig(Section):
         description="where a side is not larger than the patch: extra zeros at both ends, as the field's random crop",
     )
     workers: int = Field(1, ge=0, le=1024, description="loader processes; the samples are the same whatever the number")
+
+    @model_validator(mode="after")
+    def _fits_a_memory(self) -> Self:
+        if self.patch_size is not None and math.prod(self.patch_size) > 2**31:
+            raise ValueError("patch_size has more voxels than fit into a memory; choose a smaller one")
+        return self
 
 
 class AugmentConfig(Section):

@@ -42,7 +42,11 @@ def _sentence(error: Exception) -> str:
         return (
             f"{error.filename2 or error.filename or 'the system'}: {error.strerror}; check the path, space and rights"
         )
-    if isinstance(error, MemoryError) or "allocate memory" in str(error) or type(error).__name__ == "OutOfMemoryError":
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(words in str(error) for words in ("allocate memory", "array is too big", "Maximum allowed dimension"))
+    ):
         return "out of memory: use a smaller sampling.patch_size, network.width or batch, or a larger machine"
     if str(error).startswith(("Expected more than 1 value per channel", "Expected more than 1 spatial element")):
         return (

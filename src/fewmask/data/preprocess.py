@@ -38,7 +38,7 @@ def resolve_spacing(dataset: Dataset, config: PreprocessConfig) -> PreprocessCon
 
     Raises:
         ConfigError: the data set has no training scan.
-        DataError: a header cannot be read.
+        DataError: a header cannot be read, or some scans are 2D and others 3D.
     """
     if config.spacing != "median":
         return config
@@ -49,6 +49,11 @@ def resolve_spacing(dataset: Dataset, config: PreprocessConfig) -> PreprocessCon
         axes = axes_of(geometry, config.orientation, path)
         by_place = sorted(zip(axes, geometry.spacing, strict=True), key=lambda item: item[0][0])
         spacings.append([length for _, length in by_place])
+        if len(spacings[-1]) != len(spacings[0]):
+            raise DataError(
+                f"{path}: is {len(spacings[-1])}D ({geometry.describe()}), but the scans before it are {len(spacings[0])}D; "
+                "remove or convert it"
+            )
     if not spacings:
         raise ConfigError(f"{dataset.root}: preprocess.spacing: median needs training scans; give millimetres per axis")
     median = tuple(float(length) for length in np.median(spacings, axis=0))
