@@ -6,32 +6,20 @@ method's name and are checked by the method's own ``Config``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fewmask.errors import ConfigError
 from fewmask.explain import explain_all
 from fewmask.places import refuse_special
 from fewmask.plain_yaml import safe_yaml
+from fewmask.schema import Lengths, Patch, Section, Sizes
 
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-Sizes = Annotated[tuple[int, ...], BeforeValidator(_as_tuple)]
-Lengths = Annotated[tuple[float, ...], BeforeValidator(_as_tuple)]
-
-
-class Section(BaseModel):
-    """A part of the config: unknown keys are errors, values are immutable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+__all__ = ["Lengths", "Section", "Sizes"]  # beside what is defined here
 
 
 class PreprocessConfig(Section):
@@ -79,7 +67,7 @@ class PreprocessConfig(Section):
 class SamplingConfig(Section):
     """How training patches are drawn."""
 
-    patch_size: Sizes | None = Field(None, description="voxels per axis; none: chosen from the data")
+    patch_size: Patch | None = Field(None, description="voxels per axis; none: chosen from the data")
     labelled: int = Field(2, ge=1, le=2**16, description="labelled patches in a batch (B_l)")
     unlabelled: int = Field(
         2, ge=1, le=2**16, description="unlabelled patches in a batch (B_u), for the methods that use them"
@@ -93,12 +81,6 @@ class SamplingConfig(Section):
         description="where a side is not larger than the patch: extra zeros at both ends, as the field's random crop",
     )
     workers: int = Field(1, ge=0, le=1024, description="loader processes; the samples are the same whatever the number")
-
-    @model_validator(mode="after")
-    def _fits_a_memory(self) -> Self:
-        if self.patch_size is not None and math.prod(self.patch_size) > 2**31:
-            raise ValueError("patch_size has more voxels than fit into a memory; choose a smaller one")
-        return self
 
 
 class AugmentConfig(Section):

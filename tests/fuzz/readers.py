@@ -1,9 +1,10 @@
 """Damaged files through fewmask's own readers, and the same bytes through readers that share no code with them.
 
 A file is either refused with one of fewmask's errors, or taken. What is taken is compared: NIfTI, MetaImage and NRRD with readers of a
-few lines below, that follow the formats' texts; pictures with ITK's own readers (libpng, libjpeg, libtiff; fewmask has Pillow and
-tifffile); DICOM with pydicom where it is installed; JSON and safetensors with Python's own. Where the other reader refuses, or the
-file uses something that it does not know, nothing is said of the values.
+few lines below, that follow the formats' texts, and so is BMP; PNG and TIFF with ITK's own readers (libpng, libtiff; fewmask has Pillow and
+tifffile); JSON and safetensors with Python's own. Where the other reader refuses, or the
+file uses something that it does not know, nothing is said of the values; nor of JPEG's, which has no checksums, so that every decoder
+makes up something of its own for damaged bits.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ def judge(path, scratch):
             other = OTHERS.get(path.suffix if name not in OTHERS else name, unknown)(path)
         except Exception:
             return "alone"
-    return difference(values, other, 3 if path.suffix == ".jpg" else 1e-6) or "same"
+        try:
+            return difference(values, other) or "same"
+        except UnknownError:
+            return "alone"
 
 
-def difference(mine, other, tolerance=1e-6):
-    """What differs between two ``(values (C, *S), spacing)`` or two plain values, in words; none where nothing does.
-
-    Decoders of JPEG may round differently, hence ``tolerance``.
-    """
+def difference(mine, other):
+    """What differs between two ``(values (C, *S), spacing)`` or two plain values, in words; none where nothing does."""
     if not isinstance(mine, tuple):
         return None if mine == other else f"differs: {mine!r} here, {other!r} elsewhere"
     (values, spacing), (others, lengths) = mine, other
@@ -55,7 +56,7 @@ def difference(mine, other, tolerance=1e-6):
     if values.shape != others.shape:
         return f"differs: shape {values.shape} here, {others.shape} elsewhere"
     with np.errstate(all="ignore"):
-        same = np.allclose(values, others.astype(np.float32), rtol=1e-5, atol=tolerance, equal_nan=True)
+        same = np.allclose(values, others.astype(np.float32), rtol=1e-5, atol=1e-6, equal_nan=True)
     if not same:
         return f"differs: values {values.ravel()[:4]} here, {others.ravel()[:4]} elsewhere"
     if lengths is not None and not np.allclose(spacing, lengths, rtol=1e-4):
@@ -67,6 +68,8 @@ def comparable(values, others):
     """ITK reads a palette of greys as colours, and of a stack no more pages than one leads to the next."""
     if values.ndim == 3 and {len(values), len(others)} == {1, 3}:
         return np.broadcast_to(values, (3, *values.shape[1:])), np.broadcast_to(others, (3, *others.shape[1:]))
+    if values.ndim == 4 and len(others) > 1:
+        raise UnknownError  # a damaged number of samples, which one reader believes and the other does not
     if values.ndim == 4 and others.ndim == 3:
         others = others.transpose(0, 2, 1)[..., None]
     if values.ndim == others.ndim == 4 and others.shape[3] < values.shape[3]:
@@ -168,13 +171,14 @@ def metrics(path, scratch):
 
 def stored(path, scratch):
     """As the store reads it: in the known shape and type, or not at all."""
-    from fewmask.data.store import _UNREADABLE, _open
+    from fewmask.data.coded import UNREADABLE
+    from fewmask.data.store import _open
     from fewmask.errors import RunError
     from fuzz.seeds import SHAPE
 
     try:
         return np.array(_open(path, SHAPE, np.float32)), None
-    except _UNREADABLE as error:  # then it is made anew
+    except UNREADABLE as error:  # then it is made anew
         raise RunError(" ".join(str(error).split())) from error
 
 
@@ -298,7 +302,7 @@ def other_picture(path):
     """ITK's own readers; they know millimetres by other tags than fewmask does, so the spacing is left."""
     import SimpleITK
 
-    endings = {".png": "PNG", ".bmp": "BMP", ".jpg": "JPEG", ".tif": "TIFF"}
+    endings = {".png": "PNG", ".tif": "TIFF"}
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO(f"{endings[path.suffix]}ImageIO")
     reader.SetFileName(str(path))
@@ -308,6 +312,24 @@ def other_picture(path):
     if picture.GetDimension() == 3:
         values = values[:, 0] if values.shape[1] == 1 else values.transpose(0, 3, 2, 1)
     return values, None
+
+
+def other_bitmap(path):
+    """BMP of 8 or 24 bits without compression, as the format's text has it; no palette but that of the greys."""
+    data = path.read_bytes()
+    start, size, width, height, planes, bits, packed = struct.unpack_from("<10xIIiiHHI", data)
+    rows = abs(height)
+    if (planes, packed, size) != (1, 0, 40) or bits not in (8, 24) or not 0 < width < 2**15 or not 0 < rows < 2**15:
+        raise UnknownError
+    line = (width * bits // 8 + 3) // 4 * 4
+    values = np.frombuffer(data, np.uint8, rows * line, start).reshape(rows, line)[:, : width * bits // 8]
+    values = values[::-1] if height > 0 else values
+    if bits == 8:
+        greys = b"".join(bytes((n, n, n, 0)) for n in range(256))
+        if data[54 : 54 + 1024] != greys or start < 54 + 1024:
+            raise UnknownError
+        return values[None], None
+    return values.reshape(rows, width, 3)[..., ::-1].transpose(2, 0, 1), None
 
 
 def other_dataset(path):
@@ -359,7 +381,8 @@ OTHERS = {
     ".gz": other_nifti,
     ".mha": other_meta,
     ".nrrd": other_nrrd,
-    **dict.fromkeys((".png", ".bmp", ".jpg", ".tif"), other_picture),
+    **dict.fromkeys((".png", ".tif"), other_picture),
+    ".bmp": other_bitmap,
     "dataset.json": other_dataset,
     "splits.json": other_splits,
     ".safetensors": other_weights,

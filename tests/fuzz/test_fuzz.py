@@ -20,7 +20,7 @@ def test_a_hundred_damaged_files():
 
 def test_sound_files_are_read_as_others_read_them(tmp_path):
     found = harness.warm_up(tmp_path)
-    alone = {"a.zip", "a.tar", "a.tgz", "case.h5", "config.yaml", "metrics.csv", "slice.dcm"}
+    alone = {"a.zip", "a.tar", "a.tgz", "case.h5", "config.yaml", "metrics.csv", "slice.dcm", "a.jpg"}
     assert {name: outcome for name, outcome in found.items() if outcome != "same"} == dict.fromkeys(alone, "alone")
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from fewmask.config import PreprocessConfig
-from fewmask.data.coded import CODES, Coded, Volume, encode
+from fewmask.data.coded import CODES, UNREADABLE, Coded, Volume, encode, load_array
 from fewmask.data.dataset import Dataset
 from fewmask.data.fingerprint import Stamp, digest, folder_name, input_key
 from fewmask.data.preprocess import Preprocessor, resolve_spacing
@@ -33,8 +33,6 @@ VERSION = (
 )
 FOREGROUND_VOXELS = 10_000
 MOST_OPEN = 4096  # files kept mapped; Linux allows a process 65530 mappings
-
-_UNREADABLE = (OSError, ValueError, EOFError, KeyError, TypeError)  # what damaged .npy and .json files raise
 
 
 def sample_foreground(label: np.ndarray, limit: int = FOREGROUND_VOXELS) -> np.ndarray:
@@ -76,16 +74,10 @@ def _open(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> Volume
     if not isinstance(values, np.memmap):
         raise ValueError("holds several arrays")
     coded = dtype is np.float32 and values.dtype in CODES
-    volume = Coded(values, _load(path.with_name("table.npy"))) if coded else values
+    volume = Coded(values, load_array(path.with_name("table.npy"))) if coded else values
     if volume.shape[-len(shape) :] != shape or volume.dtype != dtype:
         raise ValueError(f"holds {volume.dtype} {volume.shape}")
     return volume
-
-
-def _load(path: Path) -> np.ndarray:
-    """A small stored array, in memory."""
-    refuse_special(path)
-    return np.asarray(np.load(path, allow_pickle=False))
 
 
 def _samples(folder: Path, *names: str) -> dict[str, str]:
@@ -165,8 +157,8 @@ class Store:
         self._label(case_id)
         path = self._case_folder(case_id) / "foreground.npy"
         try:
-            rows = _load(path)
-        except _UNREADABLE as error:
+            rows = load_array(path)
+        except UNREADABLE as error:
             raise self._damaged(path) from error
         self._check_unchanged(path)
         return rows
@@ -199,7 +191,7 @@ class Store:
         if volume is None or stamp is not self._stamps[path]:
             try:
                 volume = _open(path, shape, dtype)
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 raise self._damaged(path) from error
             self._check_unchanged(path)
             if len(self._maps) >= MOST_OPEN:
@@ -235,7 +227,7 @@ class Store:
             record = Record.from_dict(stored["record"])
             _open(folder / "image.npy", record.shape, np.float32)
             return record if stored["made"] == _samples(folder, *stored["made"]) else None
-        except _UNREADABLE:
+        except UNREADABLE:
             return None
 
     def _make_image(self, case_id: str, key: str) -> Record:
@@ -287,10 +279,10 @@ class Store:
         try:
             stored = read_json(folder / "label.json")
             _open(folder / "label.npy", record.shape, np.uint8)
-            rows = _load(folder / "foreground.npy")
+            rows = load_array(folder / "foreground.npy")
             current = stored["key"] == key and len(rows) == stored["foreground"]
             return bool(current and stored["made"] == _samples(folder, *stored["made"]))
-        except _UNREADABLE:
+        except UNREADABLE:
             return False
 
     def _make_label(self, case_id: str, key: str, record: Record) -> None:
