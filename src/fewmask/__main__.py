@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
-from fewmask.cli import main
+from fewmask.safe_path import leave_current_folder
+
+leave_current_folder()
+
+from fewmask.cli import main  # noqa: E402 (nothing of the current folder before)
 
 main()

@@ -8,29 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fewmask.errors import ConfigError
 from fewmask.explain import explain_all
+from fewmask.places import refuse_special
 from fewmask.plain_yaml import safe_yaml
+from fewmask.schema import Lengths, Patch, Section, Sizes
 
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
+__all__ = ["Lengths", "Section", "Sizes"]  # beside what is defined here
 
 GeometryChoice = Literal["header", "qform", "scan"]
-Sizes = Annotated[tuple[int, ...], BeforeValidator(_as_tuple)]
-Lengths = Annotated[tuple[float, ...], BeforeValidator(_as_tuple)]
-
-
-class Section(BaseModel):
-    """A part of the config: unknown keys are errors, values are immutable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class PreprocessConfig(Section):
@@ -84,9 +75,11 @@ class PreprocessConfig(Section):
 class SamplingConfig(Section):
     """How training patches are drawn."""
 
-    patch_size: Sizes | None = Field(None, description="voxels per axis; none: chosen from the data")
-    labelled: int = Field(2, ge=1, description="labelled patches in a batch (B_l)")
-    unlabelled: int = Field(2, ge=1, description="unlabelled patches in a batch (B_u), for the methods that use them")
+    patch_size: Patch | None = Field(None, description="voxels per axis; none: chosen from the data")
+    labelled: int = Field(2, ge=1, le=2**16, description="labelled patches in a batch (B_l)")
+    unlabelled: int = Field(
+        2, ge=1, le=2**16, description="unlabelled patches in a batch (B_u), for the methods that use them"
+    )
     foreground: float = Field(
         0.0, ge=0, le=1, description="share of labelled patches centred on a voxel of a random foreground class"
     )
@@ -95,7 +88,7 @@ class SamplingConfig(Section):
         ge=0,
         description="where a side is not larger than the patch: extra zeros at both ends, as the field's random crop",
     )
-    workers: int = Field(1, ge=0, description="loader processes; the samples are the same whatever the number")
+    workers: int = Field(1, ge=0, le=1024, description="loader processes; the samples are the same whatever the number")
 
 
 class AugmentConfig(Section):
@@ -115,7 +108,7 @@ class NetworkConfig(Section):
     """The network; methods with two networks say on their card how the second differs."""
 
     name: str | None = Field(None, description="none: vnet in 3D, unet-2d in 2D; `fewmask networks` lists all")
-    width: int = Field(16, ge=1, description="channels of the first level; doubles per level")
+    width: int = Field(16, ge=1, le=2**14, description="channels of the first level; doubles per level")
     norm: Literal["batch", "instance", "group", "none"] | None = Field(
         None, description="none given: the network's published choice"
     )
@@ -139,10 +132,10 @@ class TrainConfig(Section):
 
     iterations: int = Field(6000, ge=1, description="optimiser steps")
     optimiser: Literal["sgd", "adam", "adamw"] = "sgd"
-    lr: float = Field(0.01, gt=0, description="initial learning rate")
+    lr: float = Field(0.01, gt=0, le=1e6, description="initial learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="sgd's momentum; adam's first beta")
     beta2: float = Field(0.999, ge=0, lt=1, description="adam's second beta")
-    weight_decay: float = Field(1e-4, ge=0)
+    weight_decay: float = Field(1e-4, ge=0, le=1e6)
     schedule: Literal["constant", "step", "poly", "cosine"] = "poly"
     step_every: int = Field(2500, ge=1, description="schedule: step; iterations between two drops")
     step_factor: float = Field(0.1, gt=0, le=1, description="schedule: step; factor of a drop")
@@ -256,6 +249,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing, is not YAML, or holds something else.
     """
     try:
+        refuse_special(path)
         values = safe_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML file") from None

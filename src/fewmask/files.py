@@ -13,6 +13,7 @@ from typing import Any
 
 from fewmask.errors import WriteError
 from fewmask.overwrite import refuse_change
+from fewmask.places import open_own, refuse_links, refuse_special
 from fewmask.temporary import FILE, FOLDER, is_living, remove, temporary_file
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -62,8 +63,9 @@ def make_folder(path: Path) -> None:
     """Make a folder, and those above it, where they are not there.
 
     Raises:
-        WriteError: it cannot be made.
+        WriteError: it cannot be made, or a link in a run or a data set leads there.
     """
+    refuse_links(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -113,7 +115,11 @@ def sweep(folder: Path, keep: str = "") -> None:
     Args:
         folder: where to look; it need not exist.
         keep: the name of a file that others may be writing all the same.
+
+    Raises:
+        WriteError: a link in a run or a data set leads there.
     """
+    refuse_links(folder)
     for stale in (*folder.glob(f"{FILE}*"), *folder.glob(f"{FOLDER}*")):
         if not (keep and stale.name.endswith(f"-{keep}")) and not is_living(stale):
             remove(stale)
@@ -134,8 +140,8 @@ def append_text(path: Path, text: str) -> None:
     try:
         size = path.stat().st_size
         try:
-            with path.open("a", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with open_own(path, "ab") as file:
+                file.write(text.encode())
                 file.flush()
                 os.fsync(file.fileno())
         except OSError:
@@ -159,9 +165,10 @@ def read_json(path: Path) -> Any:
     """Plain values from a JSON file, with or without a byte order mark.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: the file cannot be read, or is a pipe or a device.
         ValueError: it is not JSON, or names a key twice, of which Python would silently keep the last.
     """
+    refuse_special(path)
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique)
     except RecursionError:

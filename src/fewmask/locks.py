@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import socket
 import sys
@@ -15,6 +16,7 @@ from typing import IO
 
 from fewmask.errors import FewmaskWarning, RunError
 from fewmask.files import make_folder, write_error
+from fewmask.places import open_own
 
 NAME = ".lock"
 _TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
@@ -117,7 +119,7 @@ def _own_name() -> str:
 
 def _open(path: Path) -> IO[str]:
     try:
-        return path.open("a+", encoding="utf-8")
+        return io.TextIOWrapper(open_own(path, "r+b"), encoding="utf-8")  # nothing is cut before the lock is held
     except OSError as error:
         raise write_error(path, error) from error
 

@@ -16,12 +16,24 @@ from fewmask.errors import ConfigError, DataError, RunError, nearest
 from fewmask.files import read_json, sweep, write_json
 from fewmask.locks import NAME as LOCK
 from fewmask.locks import held
+from fewmask.places import refuse_links_below
 from fewmask.task import Task
 from fewmask.temporary import FILE
 from fewmask.whole import read_whole, write_whole
 
 T = TypeVar("T")
 FREE = ("sampling.workers", "train.accelerator", "train.log_every", "train.checkpoint_every", "train.loggers")
+FOLDERS = (
+    "checkpoints",
+    "predictions",
+    "tensorboard",
+    "wandb",
+    "mlflow.db",
+    "mlflow.db-journal",
+    "mlflow.db-wal",
+    "mlflow.db-shm",
+)
+"""Where a training, its trackers and `fewmask predict` write in place, or below."""
 PACKAGES = ("fewmask", "torch", "lightning-fabric", "numpy", "scipy", "nibabel", "SimpleITK")
 
 
@@ -49,11 +61,12 @@ class RunFolder:
 
         Raises:
             RunError: another process trains into the folder (says which), or it is a file.
-            WriteError: the folder cannot be made or written.
+            WriteError: the folder cannot be made or written, or a link in it leads elsewhere.
         """
         if self.path.is_file():
             raise RunError(f"{self.path} is a file: choose a folder as --output")
         with held(self.path):
+            refuse_links_below(self.path, *FOLDERS)
             if self.started or self.empty:
                 sweep(self.path, keep=self.report.name)
                 sweep(self.checkpoints)

@@ -209,7 +209,10 @@ def test_channels_of_several_files_are_stacked_on_one_grid(tmp_path):
     moved = OBLIQUE.copy()
     moved[0, 3] += 4
     write_image(paths[2], volume(), Geometry(grid.shape, moved))
-    with pytest.raises(DataError, match=r"a_0002.* than a_0000\.nii\.gz \(the origin is 4 mm off \(4, 0, 0\); voxels up to 4 mm apart\)"):
+    with pytest.raises(
+        DataError,
+        match=r"a_0002.* than a_0000\.nii\.gz \(the origin is 4 mm off \(4, 0, 0\); voxels up to 4 mm apart\)",
+    ):
         read_channels(paths)
 
 

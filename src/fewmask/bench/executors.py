@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
+import sys
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -16,6 +19,7 @@ from typing import Any, Literal
 
 from fewmask.bench.launch import Outcome, Share, cores, run_job, stop_children
 from fewmask.errors import ConfigError
+from fewmask.places import inside
 
 Kind = Literal["local", "slurm", "dask"]
 CORES_A_JOB = 4
@@ -170,7 +174,7 @@ def slurm_pool(
     """Slurm, through submitit: every job is a job of Slurm's, too.
 
     Args:
-        folder: for submitit's scripts and logs, on a disk that all nodes see.
+        folder: for submitit's scripts and logs, on a disk that all nodes see; each call has a folder of its own in it.
         options: of ``sbatch`` by name, such as ``partition``, ``gpus_per_node``, ``timeout_min``; ``cluster=local`` does without Slurm.
         jobs: in the queue at once; None: all that can begin.
         threads: of each job's processes; None: the cores that Slurm gives it.
@@ -178,7 +182,8 @@ def slurm_pool(
     Raises:
         ConfigError: submitit or Slurm is not there, or an option is unknown.
     """
-    with SubmititExecutor(folder, options) as executor:
+    own = inside(folder, uuid.uuid4().hex[:12])  # new: submitit unpickles what it finds under a job's number
+    with SubmititExecutor(own, options) as executor:
         yield Pool(executor, jobs or UNLIMITED, Share(1, threads), at_once=jobs, call=SlurmJob(), queued=True)
 
 
@@ -219,7 +224,10 @@ class SubmititExecutor(Executor):
         options = dict(options)
         try:
             cluster = options.pop("cluster", "slurm")
-            self._inner = submitit.AutoExecutor(folder, cluster=cluster, slurm_max_num_timeout=QUEUED_AGAIN)
+            python = f"{shlex.quote(sys.executable)} -P"  # or it would look for code in the folder that one stands in
+            self._inner = submitit.AutoExecutor(
+                folder, cluster=cluster, slurm_max_num_timeout=QUEUED_AGAIN, slurm_python=python, local_python=python
+            )
             named = {key if key in GENERAL else f"slurm_{key.removeprefix('slurm_')}": options[key] for key in options}
             self._inner.update_parameters(**{"name": "fewmask", "timeout_min": TIME_LIMIT, **named})
         except Exception as error:

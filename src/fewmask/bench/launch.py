@@ -13,6 +13,8 @@ from typing import IO, Literal
 
 from fewmask.bench.notes import BUSY, FAILED, LOG, STOPPED, Notes
 from fewmask.locks import is_locked
+from fewmask.places import open_own
+from fewmask.safe_path import without_current_folder
 
 POLL = 0.2  # seconds
 _children: set[subprocess.Popen[bytes]] = set()
@@ -60,7 +62,7 @@ def run_job(notes: str, devices: int, share: Share, stop: str) -> Outcome:
         return Outcome("stopped")
     if is_locked(folder):  # its own process asks once more, but takes seconds to start
         return Outcome("busy")
-    with (folder / LOG).open("ab") as log:
+    with open_own(folder / LOG, "ab") as log:
         child = _start(folder, _environment(share, devices), log)
         _children.add(child)
         try:
@@ -79,7 +81,7 @@ def stop_children() -> None:
 
 def _start(folder: Path, environment: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", "fewmask.bench.work", str(folder)],
+        [sys.executable, "-P", "-m", "fewmask.bench.work", str(folder)],
         stdin=subprocess.PIPE,
         stdout=log,
         stderr=subprocess.STDOUT,
@@ -95,7 +97,11 @@ def cores() -> int:
 
 def _environment(share: Share, devices: int) -> dict[str, str]:
     threads = share.threads or max(cores() // (share.jobs * devices), 1)
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    environment = {
+        **without_current_folder(os.environ),
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+    }
     if share.gpus is not None:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(share.gpus)
     return environment

@@ -24,6 +24,7 @@ from fewmask.engine.interrupt import Interruption
 from fewmask.errors import ConfigError, in_one_line
 from fewmask.files import make_folder, read_json, write_json
 from fewmask.locks import locked
+from fewmask.places import inside
 from fewmask.whole import write_whole
 
 Hear = Callable[[Job, Outcome | None, "Tally"], None]
@@ -107,6 +108,9 @@ def prepare(suite: Suite, output: Path, store: Path | None = None, whole: Suite 
                     "imagesTs and labelsTs, or choose a protocol"
                 )
         job.check_same(splits[key])
+    for job in jobs:
+        if not job.scored:  # or it will be written
+            inside(output, job.place.path), inside(output, NOTES, job.place.path)
     write_whole(output / KEPT, to_yaml(whole))
     return Comparison(suite, output, jobs, store)
 
@@ -120,7 +124,7 @@ def _with_phantoms(suite: Suite, output: Path) -> Suite:
                 f"suite {suite.name} has no folder for {name}: give --data {name}=FOLDER, a dataset folder"
             )
         if data.dataset is None and data.phantom is not None:
-            folders[name] = _phantom(output / f"Dataset999_{name}", data.phantom)
+            folders[name] = _phantom(inside(output, f"Dataset999_{name}"), data.phantom)
     return suite.with_data(folders)
 
 
@@ -152,7 +156,7 @@ def run(comparison: Comparison, pool: Pool, hear: Hear) -> Tally:
 
 @contextmanager
 def _stop_file(output: Path) -> Iterator[Path]:
-    folder = output / NOTES
+    folder = inside(output, NOTES)
     make_folder(folder)
     path = folder / f"stop-{uuid.uuid4().hex}"
     try:

@@ -35,6 +35,7 @@ from fewmask.inference.predictor import Predictor
 from fewmask.locks import locked
 from fewmask.metrics import evaluate
 from fewmask.run_folder import RunFolder
+from fewmask.safe_path import leave_current_folder
 
 ORDER = "job.json"
 
@@ -133,6 +134,7 @@ def _score(job: Job, run: RunFolder, dataset: Dataset, split: Split) -> None:
 
 def main(arguments: list[str]) -> int:
     """The process; returns its exit code: 0 done, or one of `fewmask.bench.notes`."""
+    leave_current_folder()
     signal.signal(signal.SIGTERM, _interrupt)  # while it trains, the training's own handlers are there
     _stop_when_left_alone()
     keep_freed_memory()

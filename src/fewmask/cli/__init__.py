@@ -12,10 +12,12 @@ from fewmask.allocator import keep_freed_memory
 from fewmask.cli.console import STATE, print_error, print_warning
 from fewmask.cli.streams import lasting_streams
 from fewmask.errors import FewmaskError, FewmaskWarning, FollowerError, in_one_line
+from fewmask.safe_path import leave_current_folder
 
 
 def main() -> None:
     """The ``fewmask`` program. Exit code 0: done; 1: a problem with the data or the run; 2: usage; 130: interrupted."""
+    leave_current_folder()
     from fewmask.cli.app import app
 
     keep_freed_memory()
@@ -48,7 +50,11 @@ def _sentence(error: Exception) -> str:
         return (
             f"{error.filename2 or error.filename or 'the system'}: {error.strerror}; check the path, space and rights"
         )
-    if isinstance(error, MemoryError) or "allocate memory" in str(error) or type(error).__name__ == "OutOfMemoryError":
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or any(words in str(error) for words in ("allocate memory", "array is too big", "Maximum allowed dimension"))
+    ):
         return "out of memory: use a smaller sampling.patch_size, network.width or batch, or a larger machine"
     if str(error).startswith(("Expected more than 1 value per channel", "Expected more than 1 spatial element")):
         return (
@@ -56,6 +62,8 @@ def _sentence(error: Exception) -> str:
             "sampling.patch_size or network.norm=group, or, with batch norm, more patches a batch"
         )
     reason = in_one_line(error)
+    if isinstance(error, OverflowError) or "overflow" in reason.lower():
+        return f"a number is larger than the machine can count with ({reason}): look at the settings, and at the headers of the scans"
     return f"{reason}; this is a fault of fewmask, which `fewmask --debug VERB ...` shows in full: please report it"
 
 

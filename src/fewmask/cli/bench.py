@@ -116,6 +116,7 @@ def _pool(
 ) -> Callable[[], AbstractContextManager[Pool]]:
     from fewmask.bench.executors import dask_pool, local_pool, slurm_pool
     from fewmask.bench.suite import NOTES
+    from fewmask.places import inside
 
     if (address is not None) != (executor == "dask"):
         raise ConfigError("--executor dask and --address go together, for example --address tcp://node1:8786")
@@ -124,7 +125,7 @@ def _pool(
     if executor == "dask":
         return lambda: dask_pool(str(address), jobs, threads)
     if executor == "slurm":
-        return lambda: slurm_pool(folder / NOTES / "slurm", gather_changes(slurm), jobs, threads)
+        return lambda: slurm_pool(inside(folder, NOTES, "slurm"), gather_changes(slurm), jobs, threads)
     return lambda: local_pool(jobs, threads)
 
 

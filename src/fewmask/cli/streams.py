@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fewmask.errors import WriteError
+from fewmask.places import open_own
+
 _ESCAPE = "\x1b"
 
 
@@ -37,8 +40,8 @@ class Lasting:
             except (OSError, ValueError):  # ValueError: the file is closed
                 self.broken = True
         if self.log is not None and _ESCAPE not in text:  # a bar's movements are for terminals
-            with contextlib.suppress(OSError), self.log.open("a", encoding="utf-8") as file:
-                file.write(text)
+            with contextlib.suppress(OSError, WriteError), open_own(self.log, "ab") as file:
+                file.write(text.encode(errors="backslashreplace"))
         return len(text)
 
     def flush(self) -> None:

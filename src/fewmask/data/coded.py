@@ -7,13 +7,29 @@ values as voxels and stays float32.
 
 from __future__ import annotations
 
+from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fewmask.places import refuse_special
+
 Floats = NDArray[np.float32]
 CODES = (np.dtype(np.uint8), np.dtype(np.uint16))
+# What damaged .npy and .json files raise; numpy tries a header that is no Python once more with Python's own tokenizer.
+UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    SyntaxError,
+    TokenError,
+    MemoryError,
+    ArithmeticError,
+)
 FEWEST_VOXELS_A_VALUE = 16  # a table that is longer costs more than the codes save
 
 
@@ -97,3 +113,13 @@ class Coded:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         """All values, in memory."""
         return self[...].astype(dtype or self.dtype, copy=False)
+
+
+def load_array(path: Path) -> np.ndarray:
+    """A small stored array, in memory.
+
+    Raises:
+        OSError: it cannot be read, or is a pipe or a device; other errors of numpy where it is damaged.
+    """
+    refuse_special(path)
+    return np.asarray(np.load(path, allow_pickle=False))

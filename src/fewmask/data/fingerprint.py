@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from fewmask.data.image import suffix_of, unreadable
+from fewmask.places import refuse_special
 
 _COMPANIONS = (".raw", ".zraw", ".json")  # an .mhd keeps its voxels, a .tiff its spacing in a file beside it
 _PIECES, _PIECE = 64, 4096  # of a file that a stamp looks into, and their bytes
@@ -27,6 +28,7 @@ def file_digest(path: Path) -> bytes:
         DataError: the file cannot be read.
     """
     try:
+        refuse_special(path)
         with path.open("rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
     except OSError as error:
@@ -68,6 +70,7 @@ class Stamp:
         Raises:
             OSError: it cannot be read.
         """
+        refuse_special(path)
         found = path.stat()
         mixed = hashlib.blake2b(digest_size=16)
         with path.open("rb") as file:

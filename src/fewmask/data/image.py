@@ -20,6 +20,7 @@ from fewmask.data.grids import agree, apart
 from fewmask.errors import DataError
 from fewmask.files import disk_is_full, make_folder, write_error
 from fewmask.overwrite import refuse_change
+from fewmask.places import refuse_special, special_kind
 from fewmask.temporary import temporary_folder
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ def read_geometry(path: Path | str, *, dims: int | None = None, by: GeometryChoi
     path = Path(path)
     handler = _handler(path)
     try:
+        refuse_special(path)
         geometry: Geometry = handler.read_geometry(path, **_choices(handler, dims, by))
     except Exception as error:
         raise unreadable(path, error) from error
@@ -226,6 +228,7 @@ def _choices(handler: ModuleType, dims: int | None, by: GeometryChoice) -> dict[
 def _read(path: Path, label: bool, dims: int | None, by: GeometryChoice) -> tuple[np.ndarray, Geometry]:
     handler = _handler(path)
     try:
+        refuse_special(path)
         values, geometry = handler.read(path, label, **_choices(handler, dims, by))
     except Exception as error:  # damaged files raise a dozen kinds, zlib.error and SyntaxError among them
         raise unreadable(path, error) from error
@@ -260,6 +263,8 @@ def _reason(path: Path, error: Exception) -> str:
     text = f"is truncated or not in the format {suffix_of(path)} says ({reason}); copy or export it anew"
     if path.is_dir():
         text = "is a folder; put an image file in its place"
+    elif kind := special_kind(path):
+        text = f"is {kind} and no file; remove it, or put an image file in its place"
     elif not path.is_file():
         text = f"{'is a link that leads nowhere' if path.is_symlink() else 'does not exist'}; check the path"
     elif isinstance(error, MemoryError):

@@ -7,6 +7,7 @@ The steps: orientation, crop, resampling, normalisation. None of them looks at a
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +39,7 @@ def resolve_spacing(dataset: Dataset, config: PreprocessConfig) -> PreprocessCon
 
     Raises:
         ConfigError: the data set has no training scan.
-        DataError: a header cannot be read.
+        DataError: a header cannot be read, or some scans are 2D and others 3D.
     """
     if config.spacing != "median":
         return config
@@ -49,6 +50,11 @@ def resolve_spacing(dataset: Dataset, config: PreprocessConfig) -> PreprocessCon
         axes = axes_of(geometry, config.orientation, path)
         by_place = sorted(zip(axes, geometry.spacing, strict=True), key=lambda item: item[0][0])
         spacings.append([length for _, length in by_place])
+        if len(spacings[-1]) != len(spacings[0]):
+            raise DataError(
+                f"{path}: is {len(spacings[-1])}D ({geometry.describe()}), but the scans before it are {len(spacings[0])}D; "
+                "remove or convert it"
+            )
     if not spacings:
         raise ConfigError(f"{dataset.root}: preprocess.spacing: median needs training scans; give millimetres per axis")
     median = tuple(float(length) for length in np.median(spacings, axis=0))
@@ -56,6 +62,25 @@ def resolve_spacing(dataset: Dataset, config: PreprocessConfig) -> PreprocessCon
 
 
 _CHUNK = 2**20  # voxels that are float64 at a time
+
+
+def _refuse_excess(path: Path, before: Shape, after: Shape) -> None:
+    """Refuse what is resampled to more than the machine's memory: the system would end the program when it is filled.
+
+    Raises:
+        DataError: that is so.
+    """
+    needed = 4 * math.prod(after)
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows
+        memory = 2**40
+    if needed > max(memory, 4 * math.prod(before)):
+        sizes = " x ".join(map(str, after[1:]))
+        raise DataError(
+            f"{path}: would be resampled to {sizes} voxels ({needed / 2**30:.3g} GiB), and this machine has {memory / 2**30:.3g} GiB; "
+            "look at the spacing in its header, or choose another preprocess.spacing or preprocess.size"
+        )
 
 
 def _chunks(channel: np.ndarray) -> Iterator[slice]:
@@ -130,6 +155,7 @@ class Preprocessor:
         shift[: len(box), 3] = [start for start, _ in box]
         affine = oriented_affine(geometry, axes) @ shift
         shape = self._shape(Geometry(cropped.shape[1:], affine))
+        _refuse_excess(image.path, (len(cropped), *cropped.shape[1:]), (len(cropped), *shape))
         affine = resampled_affine(affine, cropped.shape[1:], shape)
         resampled = resample_image(cropped, shape)
         record = Record(

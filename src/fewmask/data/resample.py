@@ -13,12 +13,14 @@ import torch
 import torch.nn.functional as F
 
 Shape = tuple[int, ...]
+LONGEST = 2**31  # voxels of an axis; more fit nowhere
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def target_shape(shape: Sequence[int], spacing: Sequence[float], target: Sequence[float]) -> Shape:
-    """Voxels per axis that come closest to the target spacing over the same extent, at least one."""
-    return tuple(max(1, round(n * old / new)) for n, old, new in zip(shape, spacing, target, strict=True))
+    """Voxels per axis that come closest to the target spacing over the same extent, at least one, and at most `LONGEST`."""
+    exact = (n * old / new for n, old, new in zip(shape, spacing, target, strict=True))
+    return tuple(max(1, round(min(side, LONGEST))) for side in exact)
 
 
 def resampled_affine(affine: np.ndarray, shape: Sequence[int], new_shape: Sequence[int]) -> np.ndarray:

@@ -18,22 +18,21 @@ from typing import Any
 import numpy as np
 
 from fewmask.config import PreprocessConfig
-from fewmask.data.coded import CODES, Coded, Volume, encode
+from fewmask.data.coded import CODES, UNREADABLE, Coded, Volume, encode, load_array
 from fewmask.data.dataset import Dataset
 from fewmask.data.fingerprint import Stamp, digest, folder_name, input_key
 from fewmask.data.preprocess import Preprocessor, resolve_spacing
 from fewmask.data.record import Record
 from fewmask.errors import DataError, RunError
-from fewmask.files import make_folder, replacing, sweep, write_json
+from fewmask.files import make_folder, read_json, replacing, sweep, write_json
 from fewmask.locks import locked
+from fewmask.places import inside, refuse_links, refuse_special
 
 VERSION = (
     2  # raise it when preprocessing gives other numbers for the same settings: every stored case is then made anew
 )
 FOREGROUND_VOXELS = 10_000
 MOST_OPEN = 4096  # files kept mapped; Linux allows a process 65530 mappings
-
-_UNREADABLE = (OSError, ValueError, EOFError, KeyError, TypeError)  # what damaged .npy and .json files raise
 
 
 def sample_foreground(label: np.ndarray, limit: int = FOREGROUND_VOXELS) -> np.ndarray:
@@ -70,11 +69,12 @@ def _open(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> Volume
     Raises:
         ValueError: it is something else, or a file is shorter than its header says.
     """
+    refuse_special(path)
     values = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(values, np.memmap):
         raise ValueError("holds several arrays")
     coded = dtype is np.float32 and values.dtype in CODES
-    volume = Coded(values, np.load(path.with_name("table.npy"), allow_pickle=False)) if coded else values
+    volume = Coded(values, load_array(path.with_name("table.npy"))) if coded else values
     if volume.shape[-len(shape) :] != shape or volume.dtype != dtype:
         raise ValueError(f"holds {volume.dtype} {volume.shape}")
     return volume
@@ -112,7 +112,8 @@ class Store:
         self._preprocessor = Preprocessor(self.config, dataset.spatial_dims)
         settings = json.dumps([VERSION, self.config.model_dump(mode="json")], sort_keys=True)
         self._settings = digest(settings.encode())
-        self.folder = Path(root) / self._settings
+        self.root = Path(root)
+        self.folder = self.root / self._settings
         self._images: dict[str, tuple[str, Record]] = {}
         self._labels: set[str] = set()
         self._stamps: dict[Path, Stamp] = {}
@@ -156,8 +157,8 @@ class Store:
         self._label(case_id)
         path = self._case_folder(case_id) / "foreground.npy"
         try:
-            rows = np.asarray(np.load(path, allow_pickle=False))
-        except _UNREADABLE as error:
+            rows = load_array(path)
+        except UNREADABLE as error:
             raise self._damaged(path) from error
         self._check_unchanged(path)
         return rows
@@ -190,7 +191,7 @@ class Store:
         if volume is None or stamp is not self._stamps[path]:
             try:
                 volume = _open(path, shape, dtype)
-            except _UNREADABLE as error:
+            except UNREADABLE as error:
                 raise self._damaged(path) from error
             self._check_unchanged(path)
             if len(self._maps) >= MOST_OPEN:
@@ -220,13 +221,13 @@ class Store:
     def _stored_record(self, case_id: str, key: str) -> Record | None:
         folder = self._case_folder(case_id)
         try:
-            stored = json.loads((folder / "image.json").read_text(encoding="utf-8"))
+            stored = read_json(folder / "image.json")
             if stored["key"] != key:
                 return None
             record = Record.from_dict(stored["record"])
             _open(folder / "image.npy", record.shape, np.float32)
             return record if stored["made"] == _samples(folder, *stored["made"]) else None
-        except _UNREADABLE:
+        except UNREADABLE:
             return None
 
     def _make_image(self, case_id: str, key: str) -> Record:
@@ -248,7 +249,8 @@ class Store:
     @contextlib.contextmanager
     def _alone(self, case_id: str) -> Iterator[Path]:
         """The case's folder while no other process prepares it; what one that was killed left half written is removed."""
-        folder = self._case_folder(case_id)
+        refuse_links(self.root)
+        folder = inside(self.root, self._settings, folder_name(case_id))
         make_folder(folder)
         with locked(folder, wait=True):
             sweep(folder)
@@ -275,12 +277,12 @@ class Store:
     def _label_is_stored(self, case_id: str, key: str, record: Record) -> bool:
         folder = self._case_folder(case_id)
         try:
-            stored = json.loads((folder / "label.json").read_text(encoding="utf-8"))
+            stored = read_json(folder / "label.json")
             _open(folder / "label.npy", record.shape, np.uint8)
-            rows = np.load(folder / "foreground.npy", allow_pickle=False)
+            rows = load_array(folder / "foreground.npy")
             current = stored["key"] == key and len(rows) == stored["foreground"]
             return bool(current and stored["made"] == _samples(folder, *stored["made"]))
-        except _UNREADABLE:
+        except UNREADABLE:
             return False
 
     def _make_label(self, case_id: str, key: str, record: Record) -> None:

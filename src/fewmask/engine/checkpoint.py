@@ -15,6 +15,7 @@ from torch import nn
 
 from fewmask.errors import FewmaskWarning, RunError
 from fewmask.files import replacing
+from fewmask.places import refuse_special
 
 
 @dataclass
@@ -118,6 +119,7 @@ def load_state(path: Path) -> dict[str, Any]:
         RunError: the file is damaged, holds code, or is no checkpoint of fewmask.
     """
     try:
+        refuse_special(path)
         with zipfile.ZipFile(path) as file:  # torch does not look at the checksums that it writes
             if any(entry.compress_type for entry in file.infolist()):
                 raise ValueError("it holds compressed data, which torch never writes")

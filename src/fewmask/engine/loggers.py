@@ -10,6 +10,7 @@ from typing import Protocol
 
 from fewmask.errors import RunError
 from fewmask.files import append_text, write_text
+from fewmask.places import refuse_special
 
 
 class Logger(Protocol):
@@ -34,10 +35,11 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
     try:
+        refuse_special(path)
         text = path.read_text(encoding="utf-8")
         whole = text[: text.rfind("\n") + 1]  # a last line without an end may have lost digits
         rows = list(csv.DictReader(io.StringIO(whole)))
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RunError(f"{path} is no table of text ({error}): restore it, or delete it and lose the curves") from None
     return [row for row in rows if (row.get("iteration") or "").isdigit() and None not in row.values()]
 

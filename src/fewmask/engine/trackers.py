@@ -158,7 +158,7 @@ class WandbLogger:
             name=run.path.resolve().name,
             dir=str(run.path),
             config=experiment.model_dump(mode="json"),
-            settings=wandb.Settings(silent=True, console="off", save_code=False),
+            settings=wandb.Settings(silent=True, console="off", save_code=False, disable_git=True),
         )
         _remember(run, "wandb", name)
         self.done = False

@@ -10,6 +10,7 @@ import torch
 from fewmask.errors import ConfigError
 from fewmask.files import make_folder, replacing
 from fewmask.inference.predictor import Predictor
+from fewmask.places import refuse_special
 from fewmask.run_folder import RunFolder
 from fewmask.temporary import temporary_folder
 
@@ -31,7 +32,9 @@ def export_run(run: Path, output: Path, checkpoint: str | None = None, *, overwr
     if output.suffix == ".safetensors":
         source = RunFolder.open(run)
         with replacing(output, overwrite=overwrite) as temporary:
-            shutil.copyfile(source.weights(checkpoint or source.experiment().inference.checkpoint), temporary)
+            weights = source.weights(checkpoint or source.experiment().inference.checkpoint)
+            refuse_special(weights)
+            shutil.copyfile(weights, temporary)
     elif output.suffix == ".pt2":
         predictor = Predictor.from_run(run, checkpoint, device="cpu")
         program = export_program(predictor.module, (predictor.task.in_channels, *predictor.task.patch_size))

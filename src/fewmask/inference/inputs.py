@@ -12,6 +12,7 @@ from fewmask.errors import DataError
 from fewmask.inference.channel_numbers import scan_of_file, scans_of_files
 from fewmask.inference.scan import Scan
 from fewmask.names import check_name
+from fewmask.places import special_kind
 
 
 def check_unlabelled(dataset: Dataset, cases: Sequence[str]) -> None:
@@ -42,6 +43,8 @@ def find_scans(path: Path, channels: int) -> list[Scan]:
     if path.is_file():
         suffix_of(path)
         return [scan_of_file(path, channels)]
+    if kind := special_kind(path):
+        raise DataError(f"{path}: is {kind} and no file; give an image file or a folder of images")
     if not path.is_dir():
         raise DataError(f"{path}: does not exist; give an image file or a folder of images")
     if is_dataset(path):

@@ -10,6 +10,7 @@ from typing import TypeVar
 from fewmask.data.image import suffix_of
 from fewmask.errors import DataError
 from fewmask.inference.scan import Scan
+from fewmask.places import inside
 
 Value = TypeVar("Value")
 
@@ -104,7 +105,11 @@ def there_first(pairs: Iterable[tuple[Path, Value]]) -> list[tuple[Path, Value]]
 
 
 def map_path(labels: Path, folder: str, tail: str = "") -> Path:
-    """Where a float map goes: beside its label map, in its format, or as TIFF where that format holds whole numbers only."""
+    """Where a float map goes: beside its label map, in its format, or as TIFF where that format holds whole numbers only.
+
+    Raises:
+        WriteError: ``folder`` is a link there.
+    """
     suffix = suffix_of(labels)
     stem = labels.name[: -len(suffix)]
-    return labels.parent / folder / f"{stem}{tail}{'.tif' if suffix in ('.png', '.bmp') else suffix}"
+    return inside(labels.parent, folder) / f"{stem}{tail}{'.tif' if suffix in ('.png', '.bmp') else suffix}"

@@ -28,6 +28,7 @@ from fewmask.inference.pseudo_rows import Row, lines, read_rows
 from fewmask.inference.pseudo_rows import table as table_text
 from fewmask.inference.scan import Scan
 from fewmask.locks import locked
+from fewmask.places import inside
 
 Array = NDArray[Any]
 MANIFEST, TABLE, CONFIDENCE, SPLIT = "pseudo_labels.json", "pseudo_labels.csv", "confidence", "pseudo"
@@ -205,7 +206,7 @@ def _check_output(output: Path, source: Dataset, manifest: Mapping[str, Any]) ->
 
 def _sweep(output: Path) -> None:
     """What a killed call left half written: nnU-Net would take hidden files for cases."""
-    for folder in (output, *(output / name for name in FOLDERS)):
+    for folder in (output, *(inside(output, name) for name in FOLDERS)):
         sweep(folder)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fewmask.errors import RunError
 from fewmask.files import replacing
+from fewmask.places import refuse_special
 
 
 def save_weights(path: Path, module: nn.Module, notes: dict[str, str]) -> None:
@@ -32,6 +33,7 @@ def load_weights(path: Path, module: nn.Module) -> dict[str, str]:
     from safetensors import SafetensorError, safe_open
 
     try:
+        refuse_special(path)
         with safe_open(path, framework="pt") as file:
             notes = dict(file.metadata() or {})
             weights: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)

@@ -18,6 +18,7 @@ from fewmask.metrics.evaluation import Asked, Evaluation, Row, Unit
 from fewmask.metrics.row_set import row_set_distance
 from fewmask.metrics.score import EXTRAS, Score, metric_names, score_labels
 from fewmask.names import check_name
+from fewmask.places import special_kind
 from fewmask.words import count
 
 if TYPE_CHECKING:
@@ -217,7 +218,11 @@ def _files(folder: Path) -> dict[str, Path]:
 def _label_maps(folder: Path) -> Iterator[Path]:
     """The label maps right in a folder; hidden files and other formats are passed over."""
     for path in sorted(folder.iterdir()):
-        if path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(SUFFIXES):
+        if path.name.startswith(".") or not path.name.lower().endswith(SUFFIXES):
+            continue
+        if kind := special_kind(path):  # passed over, its case would go unscored without a word
+            raise DataError(f"{path}: is {kind} and no file; remove it, or put a label map in its place")
+        if path.is_file():
             check_name(path.name, f"{folder}: the file name")
             yield path
 

@@ -185,6 +185,18 @@ def _kind() -> Any:
     return AutoencoderKL
 
 
+def _place_of(shape: AutoencoderShape) -> str | None:
+    """The folder or hub id to load from; the cache's folder where nothing may be fetched.
+
+    diffusers asks the hub about an id even with ``local_files_only``.
+    """
+    if shape.diffusers is None or shape.download or Path(shape.diffusers).is_dir():
+        return shape.diffusers
+    from huggingface_hub import snapshot_download
+
+    return str(snapshot_download(shape.diffusers, local_files_only=True))
+
+
 def load_diffusers(autoencoder: Autoencoder, shape: AutoencoderShape) -> None:
     """Give an autoencoder the weights, scale and shift of one that diffusers saved, or those of a file of the first release.
 
@@ -198,7 +210,7 @@ def load_diffusers(autoencoder: Autoencoder, shape: AutoencoderShape) -> None:
         return
     try:
         source = _kind().from_pretrained(
-            shape.diffusers,
+            _place_of(shape),
             subfolder=shape.subfolder or None,
             local_files_only=not shape.download,
             use_safetensors=True,

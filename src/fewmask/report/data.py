@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from fewmask.config import Experiment
 from fewmask.data.split import Split
 from fewmask.engine.loggers import read_all_metrics
 from fewmask.errors import RunError
+from fewmask.files import read_json
 from fewmask.report.scores import Scores, read_scores
 from fewmask.run_folder import RunFolder
 from fewmask.task import Task
@@ -153,7 +153,7 @@ def _description(values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _environment(path: Path) -> Mapping[str, Any]:
-    values = json.loads(path.read_text(encoding="utf-8"))
+    values = read_json(path)
     return {**values, "packages": dict(values["packages"])}
 
 

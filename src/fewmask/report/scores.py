@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from fewmask.errors import RunError
+from fewmask.files import read_json
 from fewmask.whole import digest_of
 
 COUNTS = ("absent", "missed", "spurious")
@@ -93,7 +93,7 @@ def read_scores(run: Path) -> Scores | None:
 
 def _read(folder: Path, table: Path, summary: Path) -> Scores:
     try:
-        about = json.loads(summary.read_text(encoding="utf-8"))
+        about = read_json(summary)
         classes, overall = about["classes"], about["mean"]
         _check_entries(classes, overall)
         unit, missing = str(about["unit"]), tuple(map(str, about["missing_predictions"]))

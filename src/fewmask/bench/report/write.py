@@ -18,6 +18,7 @@ from fewmask.bench.suite_files import KEPT, open_suite, to_yaml, with_known_fold
 from fewmask.bench.tables import to_csv
 from fewmask.errors import RunError
 from fewmask.files import replacing, write_text
+from fewmask.places import inside
 
 OURS = re.compile(r"(setting|efficiency)\d+-[\w@.-]+\.(svg|jpg)")
 """The names of figures."""
@@ -70,7 +71,7 @@ def write_bench_report(
         **csv_files(bench),
         **_published_csv(report),
     }
-    for old in (output / FOLDER).glob("*.*"):  # of a former report, which may have had more settings
+    for old in inside(output, FOLDER).glob("*.*"):  # of a former report, which may have had more settings
         if OURS.fullmatch(old.name) and f"{FOLDER}/{old.name}" not in figures:
             old.unlink()
     for name, content in figures.items():

@@ -15,6 +15,7 @@ from fewmask.errors import DataError
 from fewmask.files import read_json, sweep, write_json
 from fewmask.locks import NAME as LOCK
 from fewmask.overwrite import refusal, refuse_change
+from fewmask.places import inside
 from fewmask.temporary import FILE
 
 NAME = "conversion.json"
@@ -59,11 +60,12 @@ def begin(root: Path, raw: Path, plan: Plan, settings: Mapping[str, Any], dated:
 
     Raises:
         DataError: the folder holds something else.
+        WriteError: a folder in it is a link.
     """
     path, cases = root / NAME, {case.id: digest(raw, case, dated) for case in plan.cases}
     before, described = _read(root, path, settings)
     for folder in ("", "imagesTr", "labelsTr", "imagesUn", "imagesTs", "labelsTs"):
-        sweep(root / folder)
+        sweep(inside(root, folder))
     gone = set(before) - set(cases)
     if gone:
         raise DataError(

@@ -89,7 +89,7 @@ def convert(
         held(root),
         unpacked(raw, unpack or root.parent, keep=unpack is not None)
         if not raw.is_dir()
-        else nullcontext(raw) as folder
+        else nullcontext(raw) as folder,
     ):
         plan = kind(config).plan(folder)
         _check(folder, plan)

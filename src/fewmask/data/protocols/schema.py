@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from fewmask.config import Experiment, Section, merge, validate
+from fewmask.config import Experiment, merge, validate
 from fewmask.data.protocols.shortcuts import Shortcut
 from fewmask.metrics.score import metric_names
+from fewmask.schema import Section
 
 
 def _as_tuple(value: Any) -> Any:
