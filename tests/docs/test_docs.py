@@ -167,3 +167,16 @@ def test_method_settings_on_its_card_exist(name):
 def test_an_unknown_setting_would_be_found():
     with pytest.raises(ConfigError):
         method_config(load_experiment(changes={"method": {"name": "cps", "nonsense": 1}}).method)
+
+
+NAMED_TESTS = [
+    (name_of(page), file, name)
+    for page in PAGES
+    for file, name in re.findall(r"`([\w/]+\.py)::(\w+)`", page.read_text(encoding="utf-8"))
+]
+
+
+@pytest.mark.parametrize(("page", "file", "name"), sorted(set(NAMED_TESTS)))
+def test_a_test_that_a_page_names_is_there(page, file, name):
+    text = (ROOT / "tests" / file).read_text(encoding="utf-8")
+    assert re.search(rf"^ *def {name}\(", text, re.MULTILINE), f"{page} names {file}::{name}"
