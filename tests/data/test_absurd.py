@@ -56,7 +56,7 @@ IMAGES = {
     "two voxels a side": noise((2, 2, 2)),
     "a plane": noise((1, 18, 14)),
 }
-SPACINGS = [(1e-6, 1, 1), (1e6, 1, 1), (1e-6,) * 3, (1e6,) * 3, (1e-20, 1e20, 1)]
+SPACINGS = [(1e-6, 1, 1), (1e9, 1, 1), (1e-6,) * 3, (1e6,) * 3, (1e-20, 1e20, 1)]  # too much for any machine
 LABELS = [1e300, -1, 256, 2**31, 2**62, 0.5, 1e38, float("nan")]
 
 

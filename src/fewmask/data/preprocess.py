@@ -62,6 +62,7 @@ def resolve_spacing(dataset: Dataset, config: PreprocessConfig) -> PreprocessCon
 
 
 _CHUNK = 2**20  # voxels that are float64 at a time
+_COPIES = 3  # of a resampled scan that are in memory at once: as interpolated, as normalised, and what both work with
 
 
 def _refuse_excess(path: Path, before: Shape, after: Shape) -> None:
@@ -70,12 +71,12 @@ def _refuse_excess(path: Path, before: Shape, after: Shape) -> None:
     Raises:
         DataError: that is so.
     """
-    needed = 4 * math.prod(after)
+    needed = _COPIES * 4 * math.prod(after)
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows
         memory = 2**40
-    if needed > max(memory, 4 * math.prod(before)):
+    if needed > max(memory, _COPIES * 4 * math.prod(before)):
         sizes = " x ".join(map(str, after[1:]))
         raise DataError(
             f"{path}: would be resampled to {sizes} voxels ({needed / 2**30:.3g} GiB), and this machine has {memory / 2**30:.3g} GiB; "
