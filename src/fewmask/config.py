@@ -108,7 +108,7 @@ class NetworkConfig(Section):
     """The network; methods with two networks say on their card how the second differs."""
 
     name: str | None = Field(None, description="none: vnet in 3D, unet-2d in 2D; `fewmask networks` lists all")
-    width: int = Field(16, ge=1, le=2**14, description="channels of the first level; doubles per level")
+    width: int = Field(16, ge=1, le=2**31, description="channels of the first level; doubles per level")
     norm: Literal["batch", "instance", "group", "none"] | None = Field(
         None, description="none given: the network's published choice"
     )

@@ -87,19 +87,19 @@ def refuse_links(path: Path) -> None:
             raise _leads_out(folder)
 
 
-def refuse_links_below(root: Path, *names: str) -> None:
-    """See that what other programs will write at ``root/name`` and below stays below ``root``.
+def refuse_links_in(root: Path, *names: str) -> None:
+    """See that what trackers write in place, in ``root/name``, stays below ``root``.
+
+    Their folders of single runs are new each time; those of W&B hold links to its own logs elsewhere, and are left alone.
 
     Raises:
         WriteError: a link there leads elsewhere.
     """
     home = root.resolve()
     for name in names:
-        inside(root, name)
-        for folder, folders, files in os.walk(root / name):
-            for path in (Path(folder, entry) for entry in (*folders, *files)):
-                if _is_link(path) and not path.resolve().is_relative_to(home):
-                    raise _leads_out(path)
+        for path in inside(root, name).glob("*"):
+            if _is_link(path) and not path.resolve().is_relative_to(home):
+                raise _leads_out(path)
 
 
 def open_own(path: Path, mode: str) -> IO[bytes]:

@@ -16,24 +16,17 @@ from fewmask.errors import ConfigError, DataError, RunError, nearest
 from fewmask.files import read_json, sweep, write_json
 from fewmask.locks import NAME as LOCK
 from fewmask.locks import held
-from fewmask.places import refuse_links_below
+from fewmask.places import inside, refuse_links_in
 from fewmask.task import Task
 from fewmask.temporary import FILE
 from fewmask.whole import read_whole, write_whole
 
 T = TypeVar("T")
 FREE = ("sampling.workers", "train.accelerator", "train.log_every", "train.checkpoint_every", "train.loggers")
-FOLDERS = (
-    "checkpoints",
-    "predictions",
-    "tensorboard",
-    "wandb",
-    "mlflow.db",
-    "mlflow.db-journal",
-    "mlflow.db-wal",
-    "mlflow.db-shm",
-)
-"""Where a training, its trackers and `fewmask predict` write in place, or below."""
+TRACKED = ("tensorboard", "wandb")
+"""Folders into which trackers write."""
+IN_PLACE = ("checkpoints", "predictions", "mlflow.db", "mlflow.db-journal", "mlflow.db-wal", "mlflow.db-shm")
+"""What else a training, `fewmask predict` or a tracker writes below, or in place."""
 PACKAGES = ("fewmask", "torch", "lightning-fabric", "numpy", "scipy", "nibabel", "SimpleITK")
 
 
@@ -66,7 +59,9 @@ class RunFolder:
         if self.path.is_file():
             raise RunError(f"{self.path} is a file: choose a folder as --output")
         with held(self.path):
-            refuse_links_below(self.path, *FOLDERS)
+            for name in IN_PLACE:
+                inside(self.path, name)
+            refuse_links_in(self.path, *TRACKED)
             if self.started or self.empty:
                 sweep(self.path, keep=self.report.name)
                 sweep(self.checkpoints)

@@ -208,7 +208,6 @@ def test_no_number_of_a_setting_is_a_fault(setting):
         "train.weight_decay=1e300",
         "train.clip_norm=1e-300",
         "network.width=1000000",
-        "network.width=16384",
         "sampling.labelled=1000000000000",
     ],
 )

@@ -223,7 +223,13 @@ def other_nifti(path):
         rows = np.array(struct.unpack_from(order + "12d", data, 400)).reshape(3, 4)
         (units,) = struct.unpack_from(order + "i", data, 500)
     types = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
-    if code not in types or not 1 <= dims[0] <= 3 or units & 7 not in (0, 2) or sform == 0 or not math.isfinite(offset):
+    if (
+        code not in types
+        or not 1 <= dims[0] <= 3
+        or units & 7 not in (0, 2)
+        or not 1 <= sform <= 5
+        or not math.isfinite(offset)
+    ):
         raise UnknownError
     shape = tuple(dims[1 : 1 + dims[0]])
     values = np.frombuffer(data, order + types[code], math.prod(shape), int(offset)).reshape(shape, order="F")
@@ -319,7 +325,13 @@ def other_bitmap(path):
     data = path.read_bytes()
     start, size, width, height, planes, bits, packed = struct.unpack_from("<10xIIiiHHI", data)
     rows = abs(height)
-    if (planes, packed, size) != (1, 0, 40) or bits not in (8, 24) or not 0 < width < 2**15 or not 0 < rows < 2**15:
+    if (
+        (planes, packed, size) != (1, 0, 40)
+        or start < 54
+        or bits not in (8, 24)
+        or not 0 < width < 2**15
+        or not 0 < rows < 2**15
+    ):
         raise UnknownError
     line = (width * bits // 8 + 3) // 4 * 4
     values = np.frombuffer(data, np.uint8, rows * line, start).reshape(rows, line)[:, : width * bits // 8]

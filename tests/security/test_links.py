@@ -20,7 +20,7 @@ from fewmask.engine.loggers import CsvLogger
 from fewmask.errors import WriteError
 from fewmask.files import append_text, make_folder, sweep, write_text
 from fewmask.locks import is_locked, locked
-from fewmask.places import inside, open_own, refuse_links_below
+from fewmask.places import inside, open_own, refuse_links_in
 from helpers import edit_json, write_dataset
 from layouts import everything, write_la
 
@@ -137,13 +137,14 @@ def test_a_run_folder_with_links_is_not_trained_into(made, tmp_path, links):
 
 
 def test_a_link_of_a_tracker_that_leads_out(tmp_path):
-    """W&B has links of its own, which stay inside."""
+    """W&B has links of its own, which stay inside; in the folder of a single run, which is not written again, they lead to its cache."""
     (tmp_path / "run/wandb/latest").mkdir(parents=True)
     (tmp_path / "run/wandb/debug.log").symlink_to("latest/debug.log")
-    refuse_links_below(tmp_path / "run", "wandb", "absent")
-    (tmp_path / "run/wandb/latest/files").symlink_to(tmp_path)
-    with pytest.raises(WriteError, match="latest/files: is a link to"):
-        refuse_links_below(tmp_path / "run", "wandb")
+    (tmp_path / "run/wandb/latest/core.log").symlink_to(tmp_path)
+    refuse_links_in(tmp_path / "run", "wandb", "absent")
+    (tmp_path / "run/wandb/latest-run").symlink_to(tmp_path)
+    with pytest.raises(WriteError, match="latest-run: is a link to"):
+        refuse_links_in(tmp_path / "run", "wandb")
 
 
 @pytest.mark.parametrize("link", ["blobs", "jobs", "jobs/blobs/2", "Dataset999_toys", "jobs/slurm"])
