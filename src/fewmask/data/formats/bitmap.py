@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fewmask.data.formats import png, tiff
+from fewmask.data.formats.density import by_dots
 from fewmask.data.formats.palette import refuse_reversed
 from fewmask.data.formats.pillow import drop_alpha, open_picture, pixels
 from fewmask.data.geometry import Geometry
@@ -33,7 +35,7 @@ def read(path: Path, label: bool) -> tuple[np.ndarray, Geometry]:
     if label and path.suffix.lower() in JPEG:
         raise DataError(f"{path}: JPEG changes pixel values and so cannot hold labels; save the label as PNG")
     values = tiff.read(path, label) if _is_tiff(path) else _read_pillow(path, label)
-    return values, _geometry(path, values.shape[1:])
+    return values, read_geometry(path)
 
 
 def read_geometry(path: Path) -> Geometry:
@@ -41,21 +43,26 @@ def read_geometry(path: Path) -> Geometry:
     if _is_tiff(path):
         return _geometry(path, tiff.read_shape(path))
     with open_picture(path) as picture:
-        return Geometry.plain((picture.height, picture.width))
+        dots = picture.info.get("dpi")
+        return _spaced((picture.height, picture.width), by_dots(*map(float, dots)) if dots else None)
 
 
 def write(path: Path, data: np.ndarray, geometry: Geometry, like: Path | None) -> None:
-    """Write ``data``: 2D uint8, or in TIFF also float32 and 3D (as pages, spacing beside); ``like`` is unused."""
-    if path.suffix.lower() in TIFF:
-        import tifffile
+    """Write ``data``: 2D uint8, or in TIFF also float32 and 3D (as pages, spacing beside); ``like`` is unused.
 
-        tifffile.imwrite(path, data.T if data.ndim == 3 else data, photometric="minisblack", compression="zlib")
-        if data.ndim == 3:
+    Millimetres are kept where they are known: TIFF has them as OME's physical sizes, PNG and BMP as a density.
+    """
+    known = geometry.unit == "mm"
+    if path.suffix.lower() in TIFF:
+        tiff.write(path, data, geometry.spacing if known else None)
+        if data.ndim == 3 and known:
             path.with_suffix(".json").write_text(json.dumps({"spacing": geometry.spacing[::-1]}), encoding="utf-8")
         return
     from PIL import Image
 
-    Image.fromarray(data).save(path)
+    dots = tuple(25.4 / length for length in geometry.spacing[1::-1])
+    # A density that its reader would take for print is left out.
+    Image.fromarray(data).save(path, **({"dpi": dots} if known and by_dots(*dots) else {}))
 
 
 def _is_tiff(path: Path) -> bool:
@@ -67,13 +74,20 @@ def _is_tiff(path: Path) -> bool:
 
 
 def _geometry(path: Path, shape: tuple[int, ...]) -> Geometry:
-    """Unit spacing, or for a TIFF stack that of the JSON file beside it, in (z, y, x) as nnU-Net has it."""
+    """A TIFF stack's spacing is that of the JSON file beside it, in (z, y, x) as nnU-Net has it; else what the file says."""
     if len(shape) == 3:
         stem = path.name.removesuffix(path.suffix)
         for name in (f"{re.sub(r'_[0-9]{4}$', '', stem)}.json", f"{stem}.json"):
             if (path.parent / name).is_file():
-                return Geometry(shape, np.diag([*reversed(_stack_spacing(path.parent / name)), 1.0]))
-    return Geometry.plain(shape)
+                return _spaced(shape, _stack_spacing(path.parent / name)[::-1])
+    return _spaced(shape, tiff.read_spacing(path))
+
+
+def _spaced(shape: tuple[int, ...], lengths: Sequence[float] | None) -> Geometry:
+    """A grid of these millimetres an axis; None: it knows none."""
+    if lengths is None:
+        return Geometry.plain(shape)
+    return Geometry(tuple(shape), np.diag([*lengths, *[1.0] * (4 - len(lengths))]))
 
 
 def _stack_spacing(path: Path) -> tuple[float, ...]:

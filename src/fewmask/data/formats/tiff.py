@@ -7,8 +7,11 @@ grey, RGB nor a palette into RGB, and steps in where a codec is missing and it l
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
 
@@ -18,6 +21,7 @@ from fewmask.data.formats.pillow import drop_alpha, open_picture, pixels
 from fewmask.data.formats.polarity import WHITE_IS_ZERO, means_numbers, upright
 from fewmask.data.formats.tiff_axes import arranged, check_axes, depth
 from fewmask.data.formats.tiff_parts import PALETTE, Part, parts_of
+from fewmask.data.formats.tiff_spacing import spacing_of
 from fewmask.errors import DataError
 
 _PLAIN = (0, 1, 2, 3, 4)  # photometric: grey either way round, RGB, palette, mask
@@ -83,6 +87,42 @@ def read_shape(path: Path) -> tuple[int, ...]:
         sizes = dict(zip(parts[0].axes, parts[0].shape, strict=True))
     rows, columns = int(sizes["Y"]), int(sizes["X"])
     return (columns, rows, slices) if slices > 1 else (rows, columns)
+
+
+def read_spacing(path: Path) -> tuple[float, ...] | None:
+    """Millimetres per axis of `read_shape`; None where the file does not know them all. Reads headers only.
+
+    Raises:
+        DataError: as `read`.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        parts = _parts(path, file)
+        lengths = spacing_of(file, parts[0], sum(depth(part.axes, part.shape) for part in parts))
+    return lengths[::-1] if lengths is not None and len(lengths) == 3 else lengths
+
+
+def write(path: Path, data: np.ndarray, spacing: Sequence[float] | None) -> None:
+    """Write a picture ``(rows, columns)`` or a stack ``(x, y, slices)`` as pages.
+
+    Args:
+        path: where to.
+        data: uint8 or float32.
+        spacing: millimetres per axis of ``data``, kept as OME's physical sizes; None: not known, and nothing is said.
+    """
+    import tifffile
+
+    values = data.T if data.ndim == 3 else data
+    said: dict[str, Any] = {}
+    if spacing is not None:
+        axes = "ZYX"[-data.ndim :]
+        lengths = tuple(spacing) if data.ndim == 2 else tuple(spacing)[::-1]
+        said = {f"PhysicalSize{axis}": length for axis, length in zip(axes, lengths, strict=True)}
+        said |= {f"PhysicalSize{axis}Unit": "mm" for axis in axes}
+        # The same contents are the same bytes: a random identifier would make every call's file another.
+        said |= {"axes": axes, "UUID": str(uuid5(NAMESPACE_OID, blake2b(values.tobytes()).hexdigest()))}
+    tifffile.imwrite(path, values, photometric="minisblack", compression="zlib", ome=bool(said), metadata=said)
 
 
 def orientation(path: Path) -> int:
