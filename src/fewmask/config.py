@@ -20,7 +20,6 @@ from fewmask.plain_yaml import safe_yaml
 from fewmask.schema import Lengths, Patch, Section, Sizes
 
 __all__ = ["Lengths", "Section", "Sizes"]  # beside what is defined here
-
 GeometryChoice = Literal["header", "qform", "scan"]
 
 

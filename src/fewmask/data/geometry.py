@@ -70,11 +70,20 @@ class Geometry:
     def matches(self, other: Geometry, tolerance: float = 0.1) -> bool:
         """Whether the shapes agree and no voxel lies further apart than ``tolerance`` of the smallest spacing.
 
-        Where one of the two says nothing of its size, the shapes decide: programs that draw masks forget the spacing.
+        Between a picture that says nothing of its size and one that does, the shapes decide: programs that draw masks forget the
+        spacing. A slice of a patient's space is no such picture, whose axes may run otherwise.
         """
-        if self.shape != other.shape or self.unit != other.unit:
-            return self.shape == other.shape
+        if self.shape != other.shape:
+            return False
+        if self.unit != other.unit:
+            return self._is_upright and other._is_upright
         return self.displacement(other) <= tolerance * min(self.spacing)
+
+    @property
+    def _is_upright(self) -> bool:
+        """Whether it has no place in space but that of a picture: its axes in their order from the origin, and a spacing."""
+        lengths = np.diagonal(self.affine)
+        return bool(lengths.min() > 0) and np.array_equal(self.affine, np.diag(lengths))
 
     def describe(self) -> str:
         """The grid in words, for errors: ``"183 x 140 x 88 voxels of 0.625 x 0.625 x 0.625 mm"``."""

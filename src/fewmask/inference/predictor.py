@@ -24,7 +24,7 @@ from fewmask.inference.inputs import scans_of_cases
 from fewmask.inference.noise_samples import WithSpread, check_spread, set_draws
 from fewmask.inference.outputs import Outputs, begun_first, outputs_of, there_first
 from fewmask.inference.postprocess import entropy_map, largest_component
-from fewmask.inference.scan import Scan
+from fewmask.inference.scan import Scan, image_of_array
 from fewmask.inference.scratch import scratch_array
 from fewmask.inference.sliding_window import default_stride, most_likely, probability_slabs
 from fewmask.inference.weights import load_weights
@@ -231,23 +231,8 @@ class Predictor:
         return self.predict(self.image_of(array, spacing))
 
     def image_of(self, array: Array, spacing: Sequence[float] | None = None) -> Image:
-        """An array as an image.
-
-        Args:
-            array: ``(*S)``, or ``(C, *S)`` where the model has several channels.
-            spacing: millimetres per axis; none: that of the training scans.
-
-        Raises:
-            DataError: the array has another number of dimensions than the task.
-        """
-        data = np.asarray(array, dtype=np.float32)
-        data = data[None] if data.ndim == self.task.spatial_dims else data
-        if data.ndim != self.task.spatial_dims + 1:
-            raise DataError(
-                f"an array of shape {np.shape(array)} is no {self.task.spatial_dims}D image; give (*S) or (C, *S)"
-            )
-        lengths = [*(spacing or self.task.spacing), *[1.0] * (3 - self.task.spatial_dims)]
-        return Image(data, Geometry(data.shape[1:], np.diag([*lengths, 1.0])), Path("array"))
+        """An array as an image; see `fewmask.inference.scan.image_of_array`."""
+        return image_of_array(array, spacing or self.task.spacing)
 
     def predict_files(
         self,

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from fewmask.data.geometry import Geometry
 from fewmask.data.image import Image, read_channels, read_geometry, suffix_of
 from fewmask.errors import DataError
 from fewmask.words import count
@@ -68,3 +71,20 @@ class Scan:
                 f"{image.path}: has {have}, but the model was trained on {len(channels)} ({names}); give it those"
             )
         return image
+
+
+def image_of_array(array: np.ndarray, spacing: Sequence[float]) -> Image:
+    """An array as an image.
+
+    Args:
+        array: ``(*S)``, or ``(C, *S)`` where there are several channels.
+        spacing: millimetres per axis of ``S``.
+
+    Raises:
+        DataError: the array has another number of dimensions.
+    """
+    data, dims = np.asarray(array, dtype=np.float32), len(spacing)
+    data = data[None] if data.ndim == dims else data
+    if data.ndim != dims + 1:
+        raise DataError(f"an array of shape {np.shape(array)} is no {dims}D image; give (*S) or (C, *S)")
+    return Image(data, Geometry.spaced(data.shape[1:], spacing), Path("array"))
