@@ -67,7 +67,7 @@ def test_ome_axes(tmp_path, axes, shape):
 
 @pytest.mark.parametrize("unit", ["pixel", "reference frame"])
 def test_ome_lengths_that_are_none(tmp_path, unit):
-    ome(tmp_path / "x.tif", STACK, {axis: (2.0, unit) for axis in "XYZ"})
+    ome(tmp_path / "x.tif", STACK, dict.fromkeys("XYZ", (2.0, unit)))
     assert known(tmp_path / "x.tif") is None
 
 
@@ -167,7 +167,7 @@ def test_a_density_of_a_microscope_in_other_pictures(tmp_path, suffix):
 
 
 def test_the_file_beside_a_stack_wins(tmp_path):
-    ome(tmp_path / "x.tif", STACK, {axis: (0.5, "µm") for axis in "XYZ"})
+    ome(tmp_path / "x.tif", STACK, dict.fromkeys("XYZ", (0.5, "µm")))
     (tmp_path / "x.json").write_text(json.dumps({"spacing": [3, 2, 1]}), encoding="utf-8")
     assert known(tmp_path / "x.tif") == (1, 2, 3)
 

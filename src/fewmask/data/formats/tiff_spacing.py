@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping
 from typing import Any
+from xml.etree import ElementTree
 
 from fewmask.data.formats.density import by_dots, millimetres
 from fewmask.data.formats.tiff_parts import Part
