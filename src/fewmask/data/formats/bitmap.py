@@ -41,7 +41,7 @@ def read(path: Path, label: bool) -> tuple[np.ndarray, Geometry]:
 def read_geometry(path: Path) -> Geometry:
     """The geometry alone; reads the header only."""
     if _is_tiff(path):
-        return _geometry(path, tiff.read_shape(path))
+        return _geometry(path, *tiff.read_grid(path))
     with open_picture(path) as picture:
         dots = picture.info.get("dpi")
         return _spaced((picture.height, picture.width), by_dots(*map(float, dots)) if dots else None)
@@ -73,14 +73,14 @@ def _is_tiff(path: Path) -> bool:
         return file.read(4) in _TIFF_STARTS
 
 
-def _geometry(path: Path, shape: tuple[int, ...]) -> Geometry:
+def _geometry(path: Path, shape: tuple[int, ...], lengths: Sequence[float] | None) -> Geometry:
     """A TIFF stack's spacing is that of the JSON file beside it, in (z, y, x) as nnU-Net has it; else what the file says."""
     if len(shape) == 3:
         stem = path.name.removesuffix(path.suffix)
         for name in (f"{re.sub(r'_[0-9]{4}$', '', stem)}.json", f"{stem}.json"):
             if (path.parent / name).is_file():
                 return _spaced(shape, _stack_spacing(path.parent / name)[::-1])
-    return _spaced(shape, tiff.read_spacing(path))
+    return _spaced(shape, lengths)
 
 
 def _spaced(shape: tuple[int, ...], lengths: Sequence[float] | None) -> Geometry:

@@ -73,8 +73,11 @@ def read(path: Path, label: bool) -> np.ndarray:
     return np.ascontiguousarray(values[:, 0] if values.shape[1] == 1 else values.transpose(0, 3, 2, 1))
 
 
-def read_shape(path: Path) -> tuple[int, ...]:
-    """``(rows, columns)``, or ``(x, y, slices)`` of a stack; reads headers only.
+def read_grid(path: Path) -> tuple[tuple[int, ...], tuple[float, ...] | None]:
+    """``(rows, columns)``, or ``(x, y, slices)`` of a stack, and millimetres per axis; reads headers only.
+
+    Returns:
+        The shape and the spacing, which is None where the file does not know it of every axis.
 
     Raises:
         DataError: as `read`.
@@ -85,22 +88,11 @@ def read_shape(path: Path) -> tuple[int, ...]:
         parts = _parts(path, file)
         slices = sum(depth(part.axes, part.shape) for part in parts)
         sizes = dict(zip(parts[0].axes, parts[0].shape, strict=True))
+        lengths = spacing_of(file, parts[0], slices)
     rows, columns = int(sizes["Y"]), int(sizes["X"])
-    return (columns, rows, slices) if slices > 1 else (rows, columns)
-
-
-def read_spacing(path: Path) -> tuple[float, ...] | None:
-    """Millimetres per axis of `read_shape`; None where the file does not know them all. Reads headers only.
-
-    Raises:
-        DataError: as `read`.
-    """
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        parts = _parts(path, file)
-        lengths = spacing_of(file, parts[0], sum(depth(part.axes, part.shape) for part in parts))
-    return lengths[::-1] if lengths is not None and len(lengths) == 3 else lengths
+    if slices == 1:
+        return (rows, columns), lengths
+    return (columns, rows, slices), lengths and lengths[::-1]
 
 
 def write(path: Path, data: np.ndarray, spacing: Sequence[float] | None) -> None:
