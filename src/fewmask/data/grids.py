@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _ROUNDING = 0.02  # spacings that differ by less than this share were rounded
 _PARALLEL = 1 - 1e-4  # cosine of less than one degree
-_SAME_AXES = "if it was drawn on these very voxels, take --geometry scan, which keeps each where it is (resampling would move it)"
+_SAME_VOXELS = "if its voxels are the other's one by one, take --geometry scan, which leaves them where they are (resampling would move them)"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def apart(path: Path, grid: Geometry, other: Path, scan: Geometry, by: GeometryC
     for file in (path, other):
         if _is_nifti(file) and not nifti.codes(file):
             words.append(f"{file.name} has neither an sform nor a qform")
-            advice = _SAME_AXES if grid.shape == scan.shape else advice
+            advice = _SAME_VOXELS if grid.shape == scan.shape else advice
     if (better := _agreeing(path, other, by)) is not None:
         words.append(f"by {'the qform' if better == 'qform' else 'the sform'} they are the same")
         advice = f"take --geometry {better}"
@@ -98,7 +98,7 @@ def compare(grid: Geometry, scan: Geometry) -> Difference:
     furthest = f"voxels up to {grid.displacement(scan):.3g} mm apart"
     if _is_lost(grid) or _is_lost(scan):
         whose = "its header" if _is_lost(grid) else "the other's header"
-        return Difference(f"{whose} says no place, only voxels of 1 mm at the origin; {furthest}", _SAME_AXES)
+        return Difference(f"{whose} says no place, only voxels of 1 mm at the origin; {furthest}", _SAME_VOXELS)
     words, alike = _spacing(grid, scan)
     turn = _direction(grid, scan)
     if _turned(grid, scan) is not None:
@@ -112,7 +112,7 @@ def compare(grid: Geometry, scan: Geometry) -> Difference:
         off = ", ".join(f"{length:.3g}" for length in shift)
         words.append(f"the origin is {np.linalg.norm(shift):.3g} mm off ({off})")
     everything = "; ".join([*([turn] if turn else []), *words, furthest])
-    return Difference(everything, _SAME_AXES if alike else "resample it to that grid")
+    return Difference(everything, _SAME_VOXELS if alike else "resample it to that grid")
 
 
 def _about_shapes(grid: Geometry, scan: Geometry) -> str:
