@@ -229,11 +229,3 @@ def test_a_conversion_mends_the_header(folder, tmp_path):
     assert data.read_label("a").geometry.matches(data.read("a").geometry, 1e-9)
     np.testing.assert_array_equal(data.read_label("a").data, read_image(raw / "a_label.nii.gz").data[0])
     assert check_dataset(data.root).ok
-
-
-def test_a_picture_without_a_size_lies_on_one_with_it_and_on_no_slice_of_a_patient():
-    plain, spaced = Geometry.plain((4, 5)), Geometry.spaced((4, 5), (0.5, 0.25))
-    assert plain.matches(spaced) and spaced.matches(plain) and not plain.matches(Geometry.spaced((5, 4), (0.5, 0.25)))
-    assert plain.describe() == "4 x 5 pixels of unknown size" and spaced.unit == "mm"
-    turned = np.diag([-0.5, 0.25, 1, 1])
-    assert not plain.matches(Geometry((4, 5), turned)) and not Geometry((4, 5), turned).matches(plain)

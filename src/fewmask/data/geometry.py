@@ -23,16 +23,19 @@ class Geometry:
         affine: (4, 4) float64, from voxel index to RAS millimetres. Skewed and mirrored ones are kept as they are. The
             identity for pictures that know no millimetres; a single slice keeps the full affine of its file.
         unit: of lengths: millimetres, or pixels where the file says nothing of its size.
+        picture: whether it is of a picture or TIFF stack, which has lengths at most but no place in the patient, and whose
+            2D arrays are (rows, columns) where a slice of a scan is (x, y).
     """
 
     shape: tuple[int, ...]
     affine: np.ndarray
     unit: Unit = "mm"
+    picture: bool = False
 
     @classmethod
     def plain(cls, shape: tuple[int, ...]) -> Geometry:
         """The geometry of a file that knows none: unit spacing at the origin."""
-        return cls(tuple(int(n) for n in shape), np.eye(4), "px")
+        return cls(tuple(int(n) for n in shape), np.eye(4), "px", picture=True)
 
     @classmethod
     def spaced(cls, shape: tuple[int, ...], spacing: Sequence[float]) -> Geometry:
@@ -70,20 +73,14 @@ class Geometry:
     def matches(self, other: Geometry, tolerance: float = 0.1) -> bool:
         """Whether the shapes agree and no voxel lies further apart than ``tolerance`` of the smallest spacing.
 
-        Between a picture that says nothing of its size and one that does, the shapes decide: programs that draw masks forget the
-        spacing. A slice of a patient's space is no such picture, whose axes may run otherwise.
+        Where one of two pictures says nothing of its size, the shapes decide: programs that draw masks forget the spacing.
+        Between a picture and a scan they do not, because the one's rows are the other's second axis.
         """
         if self.shape != other.shape:
             return False
-        if self.unit != other.unit:
-            return self._is_upright and other._is_upright
+        if self.picture and other.picture and self.unit != other.unit:
+            return True
         return self.displacement(other) <= tolerance * min(self.spacing)
-
-    @property
-    def _is_upright(self) -> bool:
-        """Whether it has no place in space but that of a picture: its axes in their order from the origin, and a spacing."""
-        lengths = np.diagonal(self.affine)
-        return bool(lengths.min() > 0) and np.array_equal(self.affine, np.diag(lengths))
 
     def describe(self) -> str:
         """The grid in words, for errors: ``"183 x 140 x 88 voxels of 0.625 x 0.625 x 0.625 mm"``."""

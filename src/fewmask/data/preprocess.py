@@ -168,6 +168,7 @@ class Preprocessor:
             affine=affine_tuple(affine),
             spacing=Geometry(shape, affine).spacing,
             unit=geometry.unit,
+            picture=geometry.picture,
         )
         prepared = np.empty(
             resampled.shape, dtype=np.float32

@@ -29,6 +29,7 @@ class Record:
         affine: (4, 4), from the result's index to RAS millimetres.
         spacing: millimetres per axis of the result, as it really is: whole voxels seldom fill an extent exactly.
         unit: of lengths; pixels of a picture that says nothing of its size.
+        picture: whether the scan is one; see `Geometry`.
     """
 
     original_shape: Shape
@@ -39,11 +40,12 @@ class Record:
     affine: Affine
     spacing: tuple[float, ...]
     unit: Unit = "mm"
+    picture: bool = False
 
     @property
     def original(self) -> Geometry:
         """The scan's own grid."""
-        return Geometry(self.original_shape, np.array(self.original_affine), self.unit)
+        return Geometry(self.original_shape, np.array(self.original_affine), self.unit, self.picture)
 
     @property
     def oriented_shape(self) -> Shape:

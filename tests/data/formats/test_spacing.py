@@ -3,6 +3,7 @@
 import json
 import xml.etree.ElementTree as ElementTree
 
+import nibabel
 import numpy as np
 import pytest
 import tifffile
@@ -216,6 +217,19 @@ def test_two_pictures_that_both_know_their_spacing_must_agree(tmp_path):
     for name, length in (("a", 0.5), ("b", 0.8)):
         ome(tmp_path / f"{name}.tif", FLAT, {"X": (length, "µm"), "Y": (length, "µm")}, axes="YX")
     assert not read_geometry(tmp_path / "a.tif").matches(read_geometry(tmp_path / "b.tif"))
+
+
+@pytest.mark.parametrize("lengths", [(1.0, 1.0, 1.0), (0.7, 0.7, 3.0), (-0.7, -0.7, 5.0)])
+def test_a_picture_is_no_slice_of_a_scan(tmp_path, lengths):
+    """Of equal sides, shapes alone would let a mask pass that is turned: rows of a PNG are the second axis of a NIfTI."""
+    mask = np.zeros((8, 8), np.uint8)
+    mask[1:3, 2:7] = 1
+    nibabel.save(nibabel.Nifti1Image(mask.T, np.diag([*lengths, 1.0])), tmp_path / "x.nii.gz")
+    Picture.fromarray(mask).save(tmp_path / "x.png")
+    scan, picture = read_label(tmp_path / "x.nii.gz"), read_label(tmp_path / "x.png")
+    assert not np.array_equal(scan.data, picture.data)
+    if lengths != (1.0, 1.0, 1.0):  # as before: voxels of one unit at the origin
+        assert not scan.geometry.matches(picture.geometry) and not picture.geometry.matches(scan.geometry)
 
 
 @pytest.mark.parametrize("word", ["\u00b5m", "\u03bcm", "\\u00B5m", "um", "Micron", " microns "])

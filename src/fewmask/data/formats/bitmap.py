@@ -87,7 +87,7 @@ def _spaced(shape: tuple[int, ...], lengths: Sequence[float] | None) -> Geometry
     """A grid of these millimetres an axis; None: it knows none."""
     if lengths is None:
         return Geometry.plain(shape)
-    return Geometry(tuple(shape), np.diag([*lengths, *[1.0] * (4 - len(lengths))]))
+    return Geometry(tuple(shape), np.diag([*lengths, *[1.0] * (4 - len(lengths))]), picture=True)
 
 
 def _stack_spacing(path: Path) -> tuple[float, ...]:
