@@ -16,25 +16,50 @@ from pathlib import Path
 from typing import Any
 
 import lightning_fabric
+import matplotlib.backends.backend_svg
+import matplotlib.figure
 import nibabel
 import rich.progress
 import safetensors.torch
+import scipy.ndimage
+import scipy.spatial
 import SimpleITK
 import torch
 
 import fewmask.cli.app
+import fewmask.data.check
+import fewmask.data.check.thumbnails
+import fewmask.data.convert.run
 import fewmask.engine.train
 import fewmask.inference.predictor
+import fewmask.inference.pseudo_dataset
+import fewmask.inference.rank
+import fewmask.metrics.evaluate
+import fewmask.report.html
+import fewmask.report.rank_page
+import fewmask.report.svg
 
 torch.set_num_threads(1)
 LOADED = (
     lightning_fabric,
+    matplotlib.backends.backend_svg,
+    matplotlib.figure,
+    scipy.ndimage,
+    scipy.spatial,
     nibabel,
     rich.progress,
     safetensors.torch,
     SimpleITK,
     fewmask.engine.train,
     fewmask.inference.predictor,
+    fewmask.inference.pseudo_dataset,
+    fewmask.inference.rank,
+    fewmask.data.check.thumbnails,
+    fewmask.data.convert.run,
+    fewmask.metrics.evaluate,
+    fewmask.report.html,
+    fewmask.report.rank_page,
+    fewmask.report.svg,
 )
 
 
