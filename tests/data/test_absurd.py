@@ -56,7 +56,13 @@ IMAGES = {
     "two voxels a side": noise((2, 2, 2)),
     "a plane": noise((1, 18, 14)),
 }
-SPACINGS = [(1e-6, 1, 1), (1e6, 1, 1), (1e-6,) * 3, (1e6,) * 3, (1e-20, 1e20, 1)]
+SPACINGS = [
+    (1e-6, 1, 1),
+    (1e12, 1, 1),
+    (1e-6,) * 3,
+    (1e12,) * 3,
+    (1e-20, 1e20, 1),
+]  # those between would fill a real memory
 LABELS = [1e300, -1, 256, 2**31, 2**62, 0.5, 1e38, float("nan")]
 
 

@@ -66,15 +66,17 @@ _CHUNK = 2**20  # voxels that are float64 at a time
 def _refuse_excess(path: Path, before: Shape, after: Shape) -> None:
     """Refuse what is resampled to more than the machine's memory: the system would end the program when it is filled.
 
+    What comes out of the resampling and what comes out of the normalisation are there at the same time.
+
     Raises:
         DataError: that is so.
     """
-    needed = 4 * math.prod(after)
+    needed = 2 * 4 * math.prod(after)
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows
         memory = 2**40
-    if needed > max(memory, 4 * math.prod(before)):
+    if needed > max(memory, 2 * 4 * math.prod(before)):
         sizes = " x ".join(map(str, after[1:]))
         raise DataError(
             f"{path}: would be resampled to {sizes} voxels ({needed / 2**30:.3g} GiB), and this machine has {memory / 2**30:.3g} GiB; "
