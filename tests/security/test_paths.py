@@ -16,6 +16,7 @@ from fewmask.data.image import Geometry, read_geometry, read_image, write_image
 from fewmask.errors import DataError
 from fewmask.names import file_parts
 from fewmask.report.html import write_report
+from fewmask.whole import digest_of
 from helpers import edit_json, write_dataset
 from report.fake_runs import write_run
 
@@ -160,6 +161,7 @@ def test_scores_of_cases_elsewhere_read_and_write_nothing(root, tmp_path, case):
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
+    edit_json(run / "predictions" / "summary.json", scores=digest_of(table.read_bytes().decode()))
     edit_json(run / "split.json", labelled=[case], test=[])
     before = set(tmp_path.rglob("*"))
     write_report([run], run / "report.html")
