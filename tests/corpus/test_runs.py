@@ -86,7 +86,7 @@ PREDICTION = [
     run("a description without channels", "dataset.json", entries(channel_names=None), "copy the run folder anew"),
     run("a description that is null", "dataset.json", written("null"), "copy the run folder anew"),
     run("half a config", "config.yaml", written("train: {lr: 0.1"), "copy the run folder anew"),
-    Case("an empty config", at("runs/heart/config.yaml", written("")), PREDICT, "runs/heart", "does not fit the run's config"),
+    run("an empty config", "config.yaml", written(""), "copy the run folder anew"),
     run("a config of another version", "config.yaml", written("training: {lr: 1}\n"), "unknown key"),
     run("a config that builds objects", "config.yaml", written("train: !!python/object/apply:os.abort []\n"), "not valid YAML"),
     run("a method that is not here", "config.yaml", written("method: {name: secret}\n"), "install the version of the training"),

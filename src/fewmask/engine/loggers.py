@@ -56,7 +56,7 @@ def read_all_metrics(path: Path, done: int) -> list[dict[str, str]]:
     """
     rows = read_metrics(path)
     last = max((int(row["iteration"]) for row in rows), default=0)
-    if path.exists() and last < done:
+    if path.exists() and path.stat().st_size and last < done:  # an empty file is none
         raise RunError(
             f"{path} was cut short: its rows end with iteration {last}, but the last checkpoint is of {done}; restore it, or "
             "delete it and lose the curves"
