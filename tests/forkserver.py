@@ -92,6 +92,7 @@ def kill_at(number: int, place: str, count: str) -> None:
 def run(words: list[str], cwd: str, log: str, kill: list[Any] | None, temporary: str | None) -> None:
     """The program, in this process, which ends with it."""
     os.setsid()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever started the tests may have ignored it
     if temporary:
         tempfile.tempdir = temporary
     if kill:
