@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from fewmask.files import json_text, write_text
 from fewmask.locks import held
 from fewmask.names import is_safe
 from fewmask.overwrite import refuse_text
+from fewmask.whole import digest_of
 
 if TYPE_CHECKING:
     from fewmask.config import GeometryChoice
@@ -108,22 +108,18 @@ def convert(
                 leave_old_place(root, plan, case, overwrite=overwrite)
         progress(total, total)
         write_text(root / "dataset.json", text)
-        settle(root, folder, plan, asked, dated=raw.is_dir(), described=_digest(text))
+        settle(root, folder, plan, asked, dated=raw.is_dir(), described=digest_of(text))
         return _finish(root, plan, kind.published, written, overwrite)
 
 
 def _refuse_edited(root: Path, plan: Plan, text: str, described: str | None) -> None:
     """Refuse, before a case is written, to replace a ``dataset.json`` that somebody edited, or another split of the same name."""
     path = root / "dataset.json"
-    if path.is_file() and _digest(path.read_text(encoding="utf-8", errors="replace")) != described:
+    if path.is_file() and digest_of(path.read_text(encoding="utf-8", errors="replace")) != described:
         refuse_text([(path, text)])
     splits = read_splits(root)
     for name, split in plan.splits.items():
         refuse_other(root, name, split, splits, "--overwrite")
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _refuse_nested(raw: Path, root: Path) -> None:
