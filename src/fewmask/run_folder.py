@@ -161,13 +161,13 @@ class RunFolder:
             raise RunError(f"{path} does not exist: {hint}; see checkpoints/ of the run for what does")
         return path
 
-    def steps(self) -> int:
-        """The iteration of the last checkpoint, as its weights say; 0 where there is none, or an older one that does not say."""
+    def last_row(self) -> int:
+        """The iteration of the last row of ``metrics.csv`` before the last checkpoint, as its weights say; 0 where none or older ones do."""
         from safetensors import SafetensorError, safe_open
 
         try:
             with safe_open(self.checkpoints / "last.safetensors", framework="np") as file:
-                return int((file.metadata() or {}).get("iteration", 0))
+                return int((file.metadata() or {}).get("row", 0))
         except (OSError, SafetensorError, ValueError):  # who predicts with it says what is wrong with it
             return 0
 

@@ -25,7 +25,9 @@ def run(tmp_path_factory):
 
     place = tmp_path_factory.mktemp("cut")
     made = write_run(place / "run", write_dataset(place / "data", cases=4, test=2), iterations=6)
-    save_weights(RunFolder(made).checkpoints / "last.safetensors", torch.nn.Linear(1, 1), {"iteration": "6"})
+    save_weights(
+        RunFolder(made).checkpoints / "last.safetensors", torch.nn.Linear(1, 1), {"iteration": "6", "row": "6"}
+    )
     return made
 
 
@@ -77,7 +79,7 @@ def test_missing_rows(tmp_path, rows):
     assert [row["iteration"] for row in read_all_metrics(path, 6)] == ["2", "4", "6"]
     path.write_text("".join(lines[: 1 + rows]))
     with pytest.raises(
-        RunError, match=f"rows end with iteration {2 * rows}, but the last checkpoint is of 6; restore it"
+        RunError, match=f"rows end with iteration {2 * rows}, but the last checkpoint knows of one of 6; restore it"
     ):
         read_all_metrics(path, 6)
     path.unlink()

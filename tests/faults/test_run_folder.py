@@ -74,7 +74,7 @@ def test_without_a_whole_checkpoint_it_says_so(server, words, undisturbed, tmp_p
 def test_a_loss_that_is_no_number(server, words, tmp_path):
     """A learning rate far too large: the step, its cases and the way out are named, and the checkpoint before it is whole."""
     run = tmp_path / "run"
-    settings = {"train__lr": 1e18, "train__checkpoint_every": 1, "network__norm": "none", "train__schedule": "constant"}
+    settings = {"train__lr": 1e6, "train__checkpoint_every": 1, "network__norm": "none", "train__schedule": "constant"}
     said = server.run(*words(run, **settings), code=1)
     error = next(line for line in said.splitlines() if line.startswith("error: "))
     assert "at iteration" in error or "after iteration" in error

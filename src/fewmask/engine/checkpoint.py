@@ -29,6 +29,7 @@ class TrainState:
         best: best validation Dice so far; -1 before the first.
         seconds: time spent in training, over all sittings.
         due: the last step's row and validation are still to come.
+        row: the iteration of the last row of ``metrics.csv``; a step between two rows has none.
     """
 
     phase: int = 0
@@ -37,6 +38,7 @@ class TrainState:
     best: float = -1.0
     seconds: float = 0.0
     due: bool = False
+    row: int = 0
 
 
 def save_state(

@@ -109,7 +109,7 @@ class Trainer:
             self.fabric.strategy.precision.load_state_dict(saved["precision"])
             self.tally.restore(saved["forwards"][self.team.rank] if saved.get("forwards") else [])
             self.saved = self.state.done
-        self.team.together(lambda: read_all_metrics(self.run.metrics, self.saved), one_by_one=True)
+        self.team.together(lambda: read_all_metrics(self.run.metrics, self.state.row), one_by_one=True)
 
     def _length(self, phase: Phase) -> int:
         return phase.length(self.config.iterations)
@@ -196,6 +196,7 @@ class Trainer:
             if self.loggers:
                 self.loggers.log(done, values)
             self.tally.clear()
+            self.state.row = done
         self.state.due = False
         self.listener.step(done, values)
         if saves:
@@ -237,7 +238,7 @@ class Trainer:
 
     def _save_weights(self, which: str, notes: dict[str, str]) -> None:
         if self.team.is_main:
-            notes = {"iteration": str(self.state.done), **notes}
+            notes = {"iteration": str(self.state.done), "row": str(self.state.row), **notes}
             save_weights(self.run.checkpoints / f"{which}.safetensors", self.method.predictor(), notes)
 
     def _save_last(self) -> None:

@@ -44,21 +44,21 @@ def read_metrics(path: Path) -> list[dict[str, str]]:
     return [row for row in rows if (row.get("iteration") or "").isdigit() and None not in row.values()]
 
 
-def read_all_metrics(path: Path, done: int) -> list[dict[str, str]]:
-    """The rows of a metrics.csv that, if it is there, was not cut short: a checkpoint has its row before it is written.
+def read_all_metrics(path: Path, row: int) -> list[dict[str, str]]:
+    """The rows of a metrics.csv that, if it is there, was not cut short.
 
     Args:
         path: the file.
-        done: the iteration of the last checkpoint.
+        row: the iteration of the last row that the last checkpoint knows of.
 
     Raises:
-        RunError: it is no table at all, or its rows end before that iteration.
+        RunError: it is no table at all, or its rows end before that one.
     """
     rows = read_metrics(path)
-    last = max((int(row["iteration"]) for row in rows), default=0)
-    if path.exists() and path.stat().st_size and last < done:  # an empty file is none
+    last = max((int(one["iteration"]) for one in rows), default=0)
+    if path.exists() and path.stat().st_size and last < row:  # an empty file is none
         raise RunError(
-            f"{path} was cut short: its rows end with iteration {last}, but the last checkpoint is of {done}; restore it, or "
+            f"{path} was cut short: its rows end with iteration {last}, but the last checkpoint knows of one of {row}; restore it, or "
             "delete it and lose the curves"
         )
     return rows

@@ -113,7 +113,7 @@ def read_run(path: Path, name: str, index: int) -> Run:
         RunError: a file is missing or odd.
     """
     folder = RunFolder.open(path)
-    rows = _usable(folder.metrics, lambda: read_all_metrics(folder.metrics, folder.steps()))
+    rows = _usable(folder.metrics, lambda: read_all_metrics(folder.metrics, folder.last_row()))
     dataset = _usable(path / "dataset.json", lambda: _description(folder.dataset()))
     return Run(
         name=name,
