@@ -30,6 +30,8 @@ import fewmask.cli.app
 import fewmask.data.check
 import fewmask.data.check.thumbnails
 import fewmask.data.convert.run
+import fewmask.data.phantom
+import fewmask.demo
 import fewmask.engine.train
 import fewmask.inference.predictor
 import fewmask.inference.pseudo_dataset
@@ -89,12 +91,15 @@ def kill_at(number: int, place: str, count: str) -> None:
     sys.addaudithook(hook)
 
 
-def run(words: list[str], cwd: str, log: str, kill: list[Any] | None, temporary: str | None) -> None:
+def run(words: list[str], cwd: str, log: str, kill: list[Any] | None, temporary: str | None, small_demo: bool) -> None:
     """The program, in this process, which ends with it."""
     os.setsid()
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever started the tests may have ignored it
     if temporary:
         tempfile.tempdir = temporary
+    if small_demo:
+        fewmask.demo.SCANS = {"train": 2, "unlabelled": 1, "test": 1}
+        fewmask.demo.Phantom = lambda: fewmask.data.phantom.Phantom(shape=(32, 32, 32))
     if kill:
         kill_at(*kill)
     os.chdir(cwd)
@@ -125,7 +130,8 @@ def serve() -> None:
         else:
             answer = os.fork()
             if answer == 0:
-                run(asked["start"], asked["cwd"], asked["log"], asked.get("kill"), asked.get("temporary"))
+                words = asked["start"], asked["cwd"], asked["log"]
+                run(*words, asked.get("kill"), asked.get("temporary"), asked.get("small_demo", False))
         print(answer, flush=True)
 
 

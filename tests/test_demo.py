@@ -1,6 +1,7 @@
 """The demo on a handful of small scans: the whole way, in seconds."""
 
 import json
+import shutil
 
 import pytest
 
@@ -48,6 +49,16 @@ def test_verdict_and_table_give_the_same_numbers(result):
     assert outcome.table.row_count == 6 and any("2 labelled, 2 unlabelled and 2 test scans" in line for line in lines)
 
 
-def test_existing_folder_is_refused(result):
+def test_existing_folder_is_refused(result, tmp_path):
     with pytest.raises(RunError, match="exists already"):
         module.run_demo(result[0])
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match="exists already"):
+        module.run_demo(tmp_path)
+
+
+def test_another_demo_that_was_stopped_is_refused(result, tmp_path):
+    shutil.copy(result[0] / "demo.json", tmp_path)
+    with pytest.raises(RunError, match="exists already"):
+        module.run_demo(tmp_path, iterations=3)
+    assert [path.name for path in tmp_path.iterdir()] == ["demo.json"]

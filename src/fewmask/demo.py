@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fewmask import __version__
 from fewmask.config import Experiment, load_experiment
 from fewmask.data.phantom import Phantom, write_phantom
 from fewmask.engine.listener import Listener
 from fewmask.engine.train import train
 from fewmask.errors import RunError
+from fewmask.files import read_json, write_json
 from fewmask.inference.predictor import Predictor
+from fewmask.locks import NAME as LOCK
+from fewmask.locks import held
 from fewmask.metrics import evaluate
 from fewmask.metrics.words import mean_and_spread, metric_title
 from fewmask.recipes import recipe_path
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
     from fewmask.data.dataset import Dataset
 
+STARTED = "demo.json"
 METHODS = ("supervised", "cps")
 SHOWN = ("dice", "hd95", "asd")
 SCANS = {"train": 1, "unlabelled": 24, "test": 12}
@@ -54,18 +59,43 @@ def run_demo(
 ) -> DemoResult:
     """Make scans, train the baseline and a semi-supervised method on them, score both on test scans, and report.
 
+    The same demo again goes on where it was stopped or killed, and leaves what is done.
+
     Args:
-        output: folder to write; must not exist.
+        output: folder to write; must not exist, unless it is of the same demo.
         seed: of scans, networks and patches.
         iterations: training steps of each method; none: the recipe's.
         say: takes a line for the user.
         listener: makes a listener for a training.
 
     Raises:
-        RunError: ``output`` exists.
+        RunError: ``output`` exists and is no demo of the same seed and iterations, or one is at work there.
     """
-    if output.exists():
+    values = {"seed": seed, "iterations": iterations, "fewmask": __version__}
+    if output.exists() and not _is_same(output, values):
         raise RunError(f"{output} exists already: choose another --output, or delete it")
+    with held(output):
+        write_json(output / STARTED, values)
+        return _run(output, seed, iterations, say, listener)
+
+
+def _is_same(output: Path, values: dict[str, Any]) -> bool:
+    if not output.is_dir():
+        return False
+    made = [path for path in output.iterdir() if path.name != LOCK and not path.name.startswith(".partial-")]
+    try:
+        return not made or read_json(output / STARTED) == values
+    except (OSError, ValueError):
+        return False
+
+
+def _run(
+    output: Path,
+    seed: int,
+    iterations: int | None,
+    say: Callable[[str], None],
+    listener: Callable[[], Listener] | None,
+) -> DemoResult:
     say(
         f"making {SCANS['train']} labelled, {SCANS['unlabelled']} unlabelled and {SCANS['test']} test scans in {output}"
     )
@@ -97,13 +127,14 @@ def _experiment(method: str, seed: int, iterations: int | None) -> Experiment:
 def _train(
     dataset: Dataset, experiment: Experiment, output: Path, listener: Callable[[], Listener] | None
 ) -> RunFolder:
-    return train(experiment, dataset, dataset.split(), output, listener=listener() if listener else None)
+    heard = listener() if listener else None
+    return train(experiment, dataset, dataset.split(), output, resume=True, listener=heard)
 
 
 def _score(dataset: Dataset, run: RunFolder) -> tuple[dict[str, Any], str]:
-    Predictor.from_run(run.path).predict_files(dataset.root / "imagesTs", run.predictions)
+    Predictor.from_run(run.path).predict_files(dataset.root / "imagesTs", run.predictions, overwrite=True)
     result = evaluate(run.predictions, dataset.root / "labelsTs", dataset.class_names)
-    result.write(run.predictions)
+    result.write(run.predictions, overwrite=True)
     return result.summary(), result.unit
 
 

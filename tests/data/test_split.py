@@ -1,17 +1,21 @@
 """Label budgets: what is seen, what is hidden, and that one choice is the same everywhere."""
 
 import json
+import multiprocessing
 import re
+import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from fewmask.data import split_file
 from fewmask.data.dataset import Dataset
 from fewmask.data.description import Description
 from fewmask.data.layout import Case
 from fewmask.data.split import Split, budget_count
+from fewmask.data.split_file import read_splits
 from fewmask.errors import ConfigError, DataError, FewmaskWarning
 from helpers import edit_json, write_dataset
 
@@ -188,3 +192,25 @@ def test_a_split_is_frozen_and_holds_a_case_once():
         Split(labelled=())
     with pytest.raises(ValidationError):
         Split(labelled=("a",)).labelled = ("b",)
+
+
+def test_splits_saved_at_once_are_all_kept(tmp_path, monkeypatch):
+    """Each process reads the file, waits, and writes it."""
+
+    def slowly(root):
+        found = read_splits(root)
+        time.sleep(0.2)
+        return found
+
+    monkeypatch.setattr(split_file, "read_splits", slowly)
+    made = Split(labelled=["a"], unlabelled=[], validation=[], test=[], seed=0, how="by hand")
+    fork = multiprocessing.get_context("fork")
+    writers = [
+        fork.Process(target=split_file.write_split, args=(tmp_path, f"split{n}", made), kwargs={"replace": False})
+        for n in range(3)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert sorted(read_splits(tmp_path)) == ["split0", "split1", "split2"]

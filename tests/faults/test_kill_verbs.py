@@ -17,6 +17,7 @@ from layouts import write_la
 from processes import contents
 
 KNOWN = ("raw", "raw.zip", "data", "run", "predictions", "out")
+SLOW = ("export-program",)
 PAGES, WRITTEN = {"out/report.html", "out/rank.html"}, re.compile(rb"\d\d [A-Z][a-z]+ \d{4}, \d\d:\d\d")
 POINTS = int(os.environ.get("FEWMASK_KILLS", "4"))
 VERBS = {
@@ -30,6 +31,7 @@ VERBS = {
     "pseudo-label": ("pseudo-label", "run", "data", "out"),
     "report": ("report", "run", "-o", "out/report.html"),
     "export": ("export", "run", "out/weights.safetensors"),
+    "export-program": ("export", "run", "out/program.pt2"),
 }
 
 
@@ -58,8 +60,21 @@ def tree(world):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_killed_at_any_change_and_typed_again(server, template, tmp_path, verb):
-    world, count = tmp_path / "world", tmp_path / "count"
+    world = tmp_path / "world"
     words = [world / word if word.split("/")[0] in KNOWN else word for word in VERBS[verb]]
+    kill_and_repeat(server, template, world, words, points=1 if POINTS < 5 and verb in SLOW else POINTS)
+
+
+def spread(total, points):
+    """Some of the changes 1 to ``total``, the first and the last among them; of one alone, that in the middle."""
+    return (
+        sorted({1 + round(n * (total - 1) / (points - 1)) for n in range(points)}) if points > 1 else [1 + total // 2]
+    )
+
+
+def kill_and_repeat(server, template, world, words, see=tree, points=POINTS, **more):
+    """Type ``words`` in a fresh ``world``, be killed at each of some points, type them again: what ``see`` sees must be the same."""
+    count = world.with_name("count")
 
     def fresh():
         shutil.rmtree(world, ignore_errors=True)
@@ -67,20 +82,19 @@ def test_killed_at_any_change_and_typed_again(server, template, tmp_path, verb):
 
     def go(number):
         temporary = str(world / "tmp")
-        process = server.start(*words, kill=[number, str(world), str(count)], temporary=temporary)
+        process = server.start(*words, kill=[number, str(world), str(count)], temporary=temporary, **more)
         return process.code(), process.said
 
     fresh()
     assert go(0)[0] == 0
-    total, whole = int(count.read_text()), tree(world)
-    assert total > 2 and whole != tree(template)
-    points = sorted({1 + round(n * (total - 1) / max(POINTS - 1, 1)) for n in range(POINTS)})
-    for point in points:
+    total, whole = int(count.read_text()), see(world)
+    assert total > 2 and whole != see(template)
+    for point in spread(total, points):
         fresh()
         code, said = go(point)
         assert code == -9, f"change {point} of {total}: {said}"
         code, said = go(0)
         assert code == 0, f"after the kill at change {point} of {total}: {said}"
-        again = tree(world)
+        again = see(world)
         assert sorted(again) == sorted(whole), f"change {point} of {total}"
         assert [name for name in whole if again[name] != whole[name]] == [], f"change {point} of {total}"

@@ -13,7 +13,13 @@ from fewmask.cli.progress import TrainingBar
 
 def demo(
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FOLDER", help="Folder to write; must not exist.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder to write: a new one, or that of the same demo, which goes on.",
+        ),
     ] = Path("fewmask-demo"),
     seed: Annotated[
         int, typer.Option(min=0, metavar="N", help="Random seed of the scans, the networks and the patches.")

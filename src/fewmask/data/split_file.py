@@ -8,6 +8,7 @@ from typing import Any
 from fewmask.data.split import Split
 from fewmask.errors import DataError
 from fewmask.files import read_json, write_json
+from fewmask.locks import locked
 
 NAME = "splits.json"
 
@@ -45,10 +46,11 @@ def write_split(root: Path, name: str, split: Split, *, replace: bool, option: s
         DataError: the file cannot be read, or holds another split of this name that is not to be replaced.
         WriteError: the file cannot be written.
     """
-    splits, values = read_splits(root), split.model_dump(mode="json")
-    if not replace:
-        refuse_other(root, name, split, splits, option)
-    write_json(root / NAME, {"splits": {**splits, name: values}})
+    with locked(root, wait=True):  # or of two at once, one would lose its split
+        splits, values = read_splits(root), split.model_dump(mode="json")
+        if not replace:
+            refuse_other(root, name, split, splits, option)
+        write_json(root / NAME, {"splits": {**splits, name: values}})
 
 
 def refuse_other(root: Path, name: str, split: Split, splits: dict[str, Any], option: str = "--replace") -> None:
