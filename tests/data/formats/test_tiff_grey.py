@@ -193,3 +193,12 @@ def test_other_colours_are_what_pillow_makes_of_them(tmp_path, mode, compression
     with Picture.open(tmp_path / "x.tif") as opened:
         expected = np.asarray(opened.convert("L" if mode == "L" else "RGB"))
     assert np.array_equal(agree(tmp_path / "x.tif"), expected[None] if mode == "L" else expected.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize(
+    ("photometric", "name", "samples"), [("separated", "CMYK", 4), ("ycbcr", "YCbCr", 3), ("cielab", "Lab", 3)]
+)
+def test_other_colours_are_not_cut_to_8_bits(tmp_path, photometric, name, samples):
+    tifffile.imwrite(tmp_path / "x.tif", ramp((6, 9, samples), "uint16"), photometric=photometric)
+    with pytest.raises(DataError, match=rf"x\.tif: its colours are {name} of 16 bits, .* save it as RGB"):
+        read_image(tmp_path / "x.tif")

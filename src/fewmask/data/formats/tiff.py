@@ -26,6 +26,7 @@ from fewmask.errors import DataError
 
 _PLAIN = (0, 1, 2, 3, 4)  # photometric: grey either way round, RGB, palette, mask
 _RGB = 2
+_COLOURS = {5: "CMYK", 6: "YCbCr", 8: "Lab"}
 _APART = 2  # PlanarConfig: each sample in a plane of its own
 _JPEG = (6, 7, 33007, 34892)
 _RATIOS = {
@@ -54,8 +55,9 @@ def read(path: Path, label: bool) -> np.ndarray:
         parts = _parts(path, file)
         codec = _missing_codec(parts)
         by_pillow = codec is not None or any(_is_for_pillow(part.page) for part in parts)
-        if by_pillow and codec and not all(_pillow_keeps(page) for part in parts for page in part.pages):
-            raise _wants_codec(path, codec)
+        cut = [part.page for part in parts for page in part.pages if by_pillow and not _pillow_keeps(page)]
+        if cut:
+            raise _wants_codec(path, codec) if codec else _too_deep(path, cut[0])
         try:
             stored = [_by_pillow(path, part) if by_pillow else (part.source.asarray(), part.axes) for part in parts]
         except Exception as error:
@@ -186,6 +188,12 @@ def _has_imagecodecs() -> bool:
 
 def _wants_codec(path: Path, codec: str) -> DataError:
     return DataError(f"{path}: cannot be read in full without the decoder of {codec}; pip install imagecodecs")
+
+
+def _too_deep(path: Path, page: Any) -> DataError:
+    return DataError(
+        f"{path}: its colours are {_COLOURS.get(int(page.photometric), _word(page.photometric))} of {page.bitspersample} bits, of which only 8 would be kept; save it as RGB"
+    )
 
 
 def _pillow_keeps(page: Any) -> bool:
