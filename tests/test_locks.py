@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from fewmask import locks
+from fewmask.errors import RunError
 from fewmask.locks import locked
 
 
@@ -43,4 +44,13 @@ def test_an_interruption_while_it_is_taken_leaves_no_lock(tmp_path, line):
 def test_an_interruption_while_it_is_held_leaves_no_lock(tmp_path):
     with pytest.raises(KeyboardInterrupt), locked(tmp_path):
         raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_thread_that_waits_for_what_it_holds_goes_on_and_holds_it_still(tmp_path):
+    with locked(tmp_path):
+        with locked(tmp_path, wait=True):
+            pass
+        with pytest.raises(RunError, match="in use by another call"), locked(tmp_path):
+            pass
     assert not list(tmp_path.iterdir())

@@ -8,6 +8,7 @@ import io
 import os
 import socket
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from fewmask.places import open_own
 NAME = ".lock"
 _TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 _PAUSE = 0.05  # seconds
-_held: set[Path] = set()  # by this process: the system's locks keep only other processes out
+_held: dict[Path, int] = {}  # by which thread of this process: the system's locks keep only other processes out
 
 
 @contextlib.contextmanager
@@ -33,15 +34,18 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
 
     Args:
         folder: must exist and be writable.
-        wait: until it is free, instead of raising.
+        wait: until it is free, instead of raising; who holds it already need not wait for itself.
 
     Raises:
         RunError: somebody else holds it; says who.
     """
     path = folder.absolute() / NAME
+    if wait and _held.get(path) == threading.get_ident():
+        yield
+        return
     file = _take(path, wait)
     try:
-        _held.add(path)
+        _held[path] = threading.get_ident()
         yield
     finally:
         _let_go(path, file)
@@ -109,7 +113,7 @@ def _let_go(path: Path, file: IO[str]) -> None:
     """Removed before it is let go: whoever takes this file afterwards sees that it is no longer in its place."""
     with contextlib.suppress(OSError):
         path.unlink()
-    _held.discard(path)
+    _held.pop(path, None)
     file.close()
 
 

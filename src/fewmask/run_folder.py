@@ -163,12 +163,13 @@ class RunFolder:
 
     def last_row(self) -> int:
         """The iteration of the last row of ``metrics.csv`` before the last checkpoint, as its weights say; 0 where none or older ones do."""
-        from safetensors import SafetensorError, safe_open
+        from safetensors import SafetensorError
+
+        from fewmask.inference.weights import read_notes
 
         try:
-            with safe_open(self.checkpoints / "last.safetensors", framework="np") as file:
-                return int((file.metadata() or {}).get("row", 0))
-        except (OSError, SafetensorError, ValueError):  # who predicts with it says what is wrong with it
+            return int(read_notes(self.checkpoints / "last.safetensors").get("row", 0))
+        except (OSError, SafetensorError, TypeError, ValueError):  # who predicts with it says what is wrong with it
             return 0
 
     def kept(self, phase: str) -> Path:

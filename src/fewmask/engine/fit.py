@@ -232,13 +232,13 @@ class Trainer:
             raise
         if dice > self.state.best:
             self.state.best = dice
-            self._save_weights("best", {"val_dice": f"{dice:.6f}"})
+            self._save_weights("best", {"val_dice": round(dice, 6)})
         self.scores = {"final/val_dice": dice, "final/best_val_dice": self.state.best}
         return dice
 
-    def _save_weights(self, which: str, notes: dict[str, str]) -> None:
+    def _save_weights(self, which: str, notes: dict[str, float]) -> None:
         if self.team.is_main:
-            notes = {"iteration": str(self.state.done), "row": str(self.state.row), **notes}
+            notes = {"iteration": self.state.done, "row": self.state.row, **notes}
             save_weights(self.run.checkpoints / f"{which}.safetensors", self.method.predictor(), notes)
 
     def _save_last(self) -> None:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from pathlib import Path
-from typing import Any
 
 from fewmask.errors import ConfigError, RunError
 from fewmask.inference.weights import load_weights, save_weights
 from fewmask.methods.base import Method, Phase
 from fewmask.run_folder import RunFolder
-
-NOTES = "kept"
 
 
 def keep(method: Method, phase: Phase, run: RunFolder, iterations: int) -> None:
@@ -22,9 +17,8 @@ def keep(method: Method, phase: Phase, run: RunFolder, iterations: int) -> None:
         WriteError: the disk is full.
     """
     if phase.keeps:
-        # One note, because safetensors writes several in an order of its own: the same weights are the same file.
-        notes = json.dumps({"phase": phase.name, "iterations": iterations, **phase.settings})
-        save_weights(run.kept(phase.name), method.get_submodule(phase.keeps), {NOTES: notes})
+        notes = {"phase": phase.name, "iterations": iterations, **phase.settings}
+        save_weights(run.kept(phase.name), method.get_submodule(phase.keeps), notes)
 
 
 def start_from(method: Method) -> None:
@@ -40,20 +34,12 @@ def start_from(method: Method) -> None:
         return
     path, phase = wanted
     file = _file(Path(path), phase)
-    notes = _notes(load_weights(file, method.get_submodule(phase.keeps)).get(NOTES, "{}"))
+    notes = load_weights(file, method.get_submodule(phase.keeps))
     wrong = [f"{key}={notes[key]}" for key, value in phase.settings.items() if notes.get(key, value) != value]
     if wrong:
         raise ConfigError(
             f"{file} was trained with {', '.join(wrong)}: set method.{wrong[0]}, or train such weights anew"
         )
-
-
-def _notes(text: str) -> dict[str, Any]:
-    """The settings behind weights; none where somebody else wrote the file."""
-    with contextlib.suppress(ValueError):
-        values = json.loads(text)
-        return values if isinstance(values, dict) else {}
-    return {}
 
 
 def _file(path: Path, phase: Phase) -> Path:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +14,34 @@ from fewmask.errors import RunError
 from fewmask.files import replacing
 from fewmask.places import refuse_special
 
+NOTES = (
+    "fewmask"  # one text, because safetensors writes several in an order of its own: the same weights are the same file
+)
 
-def save_weights(path: Path, module: nn.Module, notes: dict[str, str]) -> None:
-    """Write a module's weights as safetensors, in one step, with notes in the header."""
+
+def save_weights(path: Path, module: nn.Module, notes: Mapping[str, Any]) -> None:
+    """Write a module's weights as safetensors, in one step, with notes (plain values) in the header."""
     from safetensors.torch import save
 
     weights = {key: value.detach().cpu().contiguous() for key, value in module.state_dict().items()}
     with replacing(path) as temporary:  # not save_file, which has a temporary file of its own that a kill leaves behind
-        temporary.write_bytes(save(weights, metadata=notes))
+        temporary.write_bytes(save(weights, metadata={NOTES: json.dumps(notes)}))
 
 
-def load_weights(path: Path, module: nn.Module) -> dict[str, str]:
+def read_notes(path: Path) -> dict[str, Any]:
+    """The notes in the header of weights; none where somebody else wrote the file.
+
+    Raises:
+        OSError: there is no such file.
+        SafetensorError: it is damaged.
+    """
+    from safetensors import safe_open
+
+    with safe_open(path, framework="np") as file:
+        return _notes(file.metadata())
+
+
+def load_weights(path: Path, module: nn.Module) -> dict[str, Any]:
     """Read weights into a module of the same architecture.
 
     Returns:
@@ -35,7 +55,7 @@ def load_weights(path: Path, module: nn.Module) -> dict[str, str]:
     try:
         refuse_special(path)
         with safe_open(path, framework="pt") as file:
-            notes = dict(file.metadata() or {})
+            notes = _notes(file.metadata())
             weights: dict[str, Tensor] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError) as error:
         raise RunError(f"{path} cannot be read as weights ({error}): copy the run folder anew") from None
@@ -53,6 +73,13 @@ def load_weights(path: Path, module: nn.Module) -> dict[str, str]:
         )
     module.load_state_dict(weights)
     return notes
+
+
+def _notes(header: dict[str, str] | None) -> dict[str, Any]:
+    with contextlib.suppress(ValueError):
+        values = json.loads((header or {}).get(NOTES, "{}"))
+        return values if isinstance(values, dict) else {}
+    return {}
 
 
 def _kind(tensor: Tensor) -> tuple[Any, ...]:
