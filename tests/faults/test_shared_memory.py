@@ -44,11 +44,24 @@ def test_a_training_goes_on(isolated, words, undisturbed, tmp_path, filled, told
     assert_equal_runs(run, undisturbed("mean-teacher", **SETTINGS, sampling__patch_size="[32,32,32]"))
 
 
+def test_a_long_path_of_temporary_files(words, undisturbed, tmp_path):
+    """No socket can be made there, by which processes hand each other what lies in shared memory."""
+    run, place = tmp_path / "run", tmp_path / ("t" * 100)
+    place.mkdir()
+    settings = SETTINGS | {"sampling__workers": 1}
+    program = [sys.executable, "-m", "fewmask", *map(str, words(run, **settings))]
+    environment = ENVIRONMENT | {"TMPDIR": str(place)}
+    done = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("too long for sockets") == 1 and "set TMPDIR to a shorter one" in done.stderr
+    assert_equal_runs(run, undisturbed("mean-teacher", **SETTINGS))
+
+
 def test_by_value_nothing_changes():
     batch = Batch(torch.randn(2, 1, 4, 4), torch.ones(2, 4, 4).long(), torch.randn(0, 1, 4, 4), cases=("a", "b"))
     assert sent(batch) is batch, "in the main process nothing has to travel"
-    with pytest.warns(FewmaskWarning, match=r"/dev/shm") as said:
-        first, second = received(iter([ByValue.of(batch), ByValue.of(batch)]))
+    with pytest.warns(FewmaskWarning, match="because") as said:
+        first, second = received(iter([ByValue.of(batch, "because"), ByValue.of(batch, "why not")]))
     assert len(said) == 1
     for back in (first, second):
         assert back.cases == ("a", "b") and back.distances is None and back.labels.dtype == torch.int64

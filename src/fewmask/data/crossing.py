@@ -1,12 +1,15 @@
-"""Batches on their way from a loader process to the training: through shared memory, and where there is none left by value.
+"""Batches on their way from a loader process to the training: through shared memory, and where that cannot be, by value.
 
-torch moves tensors to shared memory in a thread of the loader process, whose errors nobody hears: a batch that found no room
-would never come, and the training would wait for it for good.
+torch moves tensors to shared memory in a thread of the loader process, and hands them over by a socket among the temporary files. Of
+errors there nobody hears: a batch that found no room, or no socket, would never come, and the training would wait for it for good.
 """
 
 from __future__ import annotations
 
 import errno
+import os
+import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
@@ -19,6 +22,12 @@ from torch.utils.data import get_worker_info
 from fewmask.data.batch import Batch
 from fewmask.errors import FewmaskWarning
 
+_LONGEST_SOCKET = 107 if sys.platform == "linux" else 103  # bytes of a path
+_SOCKET = "/pymp-xxxxxxxx/listener-xxxxxxxx"
+_LONG = (
+    "the path of the folder for temporary files ({}) is too long for sockets, so batches travel more slowly; "
+    "set TMPDIR to a shorter one"
+)
 _FULL = "shared memory (/dev/shm) is full, so {}; give the machine or the container more (docker: --shm-size)"
 
 
@@ -27,13 +36,14 @@ class ByValue:
     """A batch whose tensors travel as arrays, which are written into the pipe between two processes."""
 
     values: dict[str, Any]
+    why: str
 
     @classmethod
-    def of(cls, batch: Batch) -> ByValue:
-        """Of a batch of tensors on the processor."""
+    def of(cls, batch: Batch, why: str) -> ByValue:
+        """Of a batch of tensors on the processor; ``why`` is what the user is told."""
         values = {field.name: getattr(batch, field.name) for field in fields(batch)}
         return cls(
-            {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in values.items()}
+            {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in values.items()}, why
         )
 
     def batch(self) -> Batch:
@@ -49,10 +59,13 @@ def sent(batch: Batch) -> Batch | ByValue:
     """A batch as a loader process hands it over; in the main process the batch itself."""
     if get_worker_info() is None:
         return batch
+    place = tempfile.gettempdir()
+    if sys.platform != "win32" and len(os.fsencode(place)) + len(_SOCKET) > _LONGEST_SOCKET:
+        return ByValue.of(batch, _LONG.format(place))
     try:
         return batch.map(torch.Tensor.share_memory_)
     except RuntimeError:  # torch says so where there is no room, or no shared memory at all
-        return ByValue.of(batch)
+        return ByValue.of(batch, _FULL.format("batches travel more slowly"))
 
 
 def received(items: Iterator[Any]) -> Iterator[Any]:
@@ -61,7 +74,7 @@ def received(items: Iterator[Any]) -> Iterator[Any]:
     for item in items:
         if isinstance(item, ByValue) and not told:
             told = True
-            warnings.warn(_FULL.format("batches travel more slowly"), FewmaskWarning, stacklevel=2)
+            warnings.warn(item.why, FewmaskWarning, stacklevel=2)
         yield item.batch() if isinstance(item, ByValue) else item
 
 
