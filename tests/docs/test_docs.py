@@ -148,7 +148,7 @@ def test_local_links_lead_somewhere(page):
 def test_readme_opens_with_the_two_commands():
     screen = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[:30]
     first, second = (line for line in screen if line.startswith("python3 -m venv"))
-    assert first.endswith("fewmask demo") and second.endswith("pytest")
+    assert first.endswith("fewmask demo") and second.endswith("/pytest -n 2 --dist loadfile")
 
 
 def test_every_method_has_a_card_and_a_line_in_the_readme():
