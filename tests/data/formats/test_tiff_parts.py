@@ -58,6 +58,29 @@ def test_pages_of_tifffile_one_by_one(tmp_path, pages, metadata, big):
     assert is_volume(tmp_path / "x.tif", slices)
 
 
+@pytest.mark.parametrize("writer", ["Pillow", "tifffile", "tifffile, big"])
+def test_a_stack_that_was_cut_short(tmp_path, writer):
+    """Wherever it was cut: to tifffile, and to Pillow of some, the pages before are all there were."""
+    slices, whole = stack(5), tmp_path / "whole.tif"
+    if writer == "Pillow":
+        first, *others = (Picture.fromarray(one) for one in slices)
+        first.save(whole, save_all=True, append_images=others)
+    else:
+        with tifffile.TiffWriter(whole, bigtiff="big" in writer) as file:
+            for one in slices:
+                file.write(one, photometric="minisblack", metadata=None, contiguous=False)
+    assert is_volume(whole, slices)
+    stored, path = whole.read_bytes(), tmp_path / "x.tif"
+    with tifffile.TiffFile(whole) as file:
+        ends = [page.offset for page in file.pages]
+    assert len(ends) == 5
+    for size in {*range(60, len(stored) - 60, 7), *ends[1:]}:  # headers, pixels, and what lies between
+        path.write_bytes(stored[:size])
+        for read in (read_image, read_label):
+            with pytest.raises(DataError, match=r"(truncated|damaged).*copy or export it anew"):
+                read(path)
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_blocks_of_pages(tmp_path, order):
     slices = stack(8)

@@ -8,6 +8,7 @@ a mask; one that is a smaller copy of a later page is a thumbnail, marked or not
 from __future__ import annotations
 
 import re
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,10 @@ def parts_of(path: Path, file: Any) -> list[Part]:
         file: it, as an open ``tifffile.TiffFile``.
 
     Raises:
-        DataError: it holds several stacks, a stack of unlike pages, or planes that lie in files that are missing.
+        DataError: it holds several stacks, a stack of unlike pages, or planes that lie in files that are missing; or it was cut
+            short.
     """
+    _refuse_cut(path, file)
     if file.is_ome:
         _refuse_missing_files(path, file.ome_metadata or "")
     kind, parts = _by_header(path, file)
@@ -77,6 +80,22 @@ def parts_of(path: Path, file: Any) -> list[Part]:
         raise DataError(f"{path}: holds no picture; export it anew")
     main = _main([part for part in parts if not _is_marked(part.page)] or parts)
     return _alike(path, parts, main, kind)
+
+
+def _refuse_cut(path: Path, file: Any) -> None:
+    """Every page says where the next one lies, the last one 0. Where there is none, tifffile takes the pages before for all."""
+    if not len(file.pages):
+        return
+    layout, stream = file.tiff, file.filehandle
+    last = file.pages[-1].offset
+    stream.seek(last)
+    (tags,) = struct.unpack(layout.tagnoformat, stream.read(layout.tagnosize))
+    stream.seek(last + layout.tagnosize + tags * layout.tagsize)
+    (following,) = struct.unpack(layout.offsetformat, stream.read(layout.offsetsize))
+    if following and following not in {page.offset for page in file.pages}:
+        raise DataError(
+            f"{path}: is damaged or cut short, for its page {len(file.pages) + 1} cannot be found; copy or export it anew"
+        )
 
 
 def _by_header(path: Path, file: Any) -> tuple[str, list[Part]]:
