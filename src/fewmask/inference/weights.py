@@ -14,9 +14,9 @@ from fewmask.errors import RunError
 from fewmask.files import replacing
 from fewmask.places import refuse_special
 
-NOTES = (
-    "fewmask"  # one text, because safetensors writes several in an order of its own: the same weights are the same file
-)
+# One text, because safetensors writes several in an order of its own: the same weights are the same file. What phases have kept
+# bears this name in older files, too.
+NOTES = "kept"
 
 
 def save_weights(path: Path, module: nn.Module, notes: Mapping[str, Any]) -> None:
